@@ -1,0 +1,1 @@
+"""Salesforce's records as the desk reads them. Knows no Django."""

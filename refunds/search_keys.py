@@ -1,0 +1,21 @@
+"""Search keys: how a text is written down so that a prefix of it can be found whatever its case.
+
+Pure: the same function writes the keys of an order and reads what a rep typed, so the two agree.
+"""
+
+import unicodedata
+
+#: The highest code point: closes the range of all texts that start with a prefix.
+_LAST = "\U0010ffff"
+
+
+def search_key(text: str) -> str:
+    """Return the text without case, accents and extra spaces: “  Müller,  ANNA” → “muller, anna”."""
+    decomposed = unicodedata.normalize("NFKD", text)
+    bare = "".join(mark for mark in decomposed if not unicodedata.combining(mark))
+    return " ".join(bare.replace("\x00", "").casefold().split())
+
+
+def prefix_range(prefix: str) -> tuple[str, str]:
+    """Return the bounds (first included, last excluded) of all keys that start with the prefix."""
+    return prefix, prefix + _LAST

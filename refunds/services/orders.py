@@ -1,0 +1,382 @@
+"""Writes the mirror: what an order is comes from Salesforce, its money from Digital River."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, time
+from typing import Any
+
+import structlog
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from refunds import selectors
+from refunds.digitalriver import payloads
+from refunds.digitalriver.client import DigitalRiverClient
+from refunds.digitalriver.errors import DigitalRiverError
+from refunds.errors import OrderUnreadable
+from refunds.gateways import digital_river
+from refunds.models import CHECK, Actor, Order, OrderLine, Refund, RefundAttempt
+from refunds.money import add
+from refunds.options import Position
+from refunds.salesforce.payloads import OrderLineRecord, OrderRecord
+from refunds.search_keys import search_key
+from refunds.services.settlements import (
+    refund_adopt,
+    refund_is_as_told,
+    refund_missing,
+    refund_take,
+)
+
+#: Tells the time; handed in by tests, which do not wait.
+Clock = Callable[[], datetime]
+
+_logger = structlog.get_logger(__name__)
+
+
+@transaction.atomic
+def order_mirror(*, record: OrderRecord) -> Order:
+    """Create or update an order from its Salesforce record.
+
+    Money is taken from Salesforce only until Digital River was read: from then on it is
+    Digital River's alone, and so is the state.
+    """
+    ordered_at = record.created_time or datetime.combine(
+        record.effective_date or timezone.now().date(), time.min, tzinfo=UTC
+    )
+    identity: dict[str, Any] = {
+        "order_number": record.order_number,
+        "salesforce_status": record.status,
+        "account_salesforce_id": record.account_id,
+        "account_name": record.account_name,
+        "buyer_name": record.buyer_name,
+        "buyer_email": record.buyer_email,
+        "ordered_at": ordered_at,
+        "salesforce_modified_at": record.modified_time,
+        "digital_river_id": record.digitalriver_order_id,
+        "number_key": search_key(record.order_number),
+        "digital_river_key": search_key(record.digitalriver_order_id),
+        "salesforce_key": search_key(record.id),
+        "email_key": search_key(record.buyer_email),
+        "buyer_key": search_key(record.buyer_name),
+        "account_key": search_key(record.account_name),
+    }
+    until_read: dict[str, Any] = {
+        "currency": record.currency,
+        "state": record.digitalriver_state,
+        "total_amount": record.total_amount,
+        "product_amount": add(line.total_price for line in record.lines),
+        "tax_amount": add(line.total_tax for line in record.lines),
+        "duty_amount": record.total_duty,
+        "importer_tax_amount": record.total_importer_tax,
+        "fees_amount": record.total_regulatory_fee,
+    }
+    order = Order.objects.select_for_update().filter(salesforce_id=record.id).first()
+    if order is None:
+        order = Order.objects.create(salesforce_id=record.id, **identity, **until_read)
+    else:
+        changes = identity if order.refreshed_at else identity | until_read
+        _update(order, {k: v for k, v in changes.items() if getattr(order, k) != v})
+    _mirror_lines(order, record.lines)
+    return order
+
+
+def _mirror_lines(order: Order, records: Sequence[OrderLineRecord]) -> None:
+    lines = selectors.lines_of(order)
+    by_salesforce_id = {line.salesforce_id: line for line in lines if line.salesforce_id}
+    by_item_id = {line.digital_river_id: line for line in lines if line.digital_river_id}
+    for position, record in enumerate(records, start=1):
+        line = by_salesforce_id.get(record.id) or by_item_id.get(record.digitalriver_item_id)
+        identity: dict[str, Any] = {
+            "position": position,
+            "salesforce_id": record.id,
+            "digital_river_id": record.digitalriver_item_id,
+            "product_name": record.product_name,
+            "sku": record.sku,
+            "part_number": record.product_code,
+            "quantity": record.quantity,
+            "fulfilled_quantity": record.fulfilled_quantity,
+            "cancelled_quantity": record.cancelled_quantity or 0,
+        }
+        until_read: dict[str, Any] = {
+            "state": record.digitalriver_state,
+            "product_amount": record.total_price,
+            "tax_amount": record.total_tax,
+            "duty_amount": record.duty,
+            "importer_tax_amount": record.importer_tax,
+            "fees_amount": record.regulatory_fee,
+        }
+        if line is None:
+            OrderLine.objects.create(order=order, **identity, **until_read)
+        else:
+            changes = identity if order.refreshed_at else identity | until_read
+            _update(line, {k: v for k, v in changes.items() if getattr(line, k) != v})
+
+
+def order_refresh(
+    *,
+    order: Order,
+    actor: Actor = CHECK,
+    clock: Clock = timezone.now,
+    client: DigitalRiverClient | None = None,
+) -> Position:
+    """Read the order and its refunds from Digital River and bring the mirror up to date.
+
+    Settles what is unsettled on the order, adopts refunds made elsewhere, and counts as a look
+    for refunds whose outcome is unknown. Returns the order's position. Raises
+    ``OrderUnreadable`` with a sentence for the rep; the mirror is then as it was.
+    """
+    if not order.digital_river_id:
+        return selectors.order_position(order)
+    client = client or digital_river()
+    read_at = clock()
+    try:
+        # The refunds first: should one settle or be made between the two calls, the order's own
+        # figures then count it twice rather than not at all.
+        refunds = client.list_refunds(order_id=order.digital_river_id)
+        told = client.get_order(order.digital_river_id)
+    except DigitalRiverError as error:
+        raise OrderUnreadable(str(error)) from error
+
+    lines, ours = selectors.lines_of(order), selectors.refunds_of(order)
+    if _is_as_told(order, lines, ours, told, refunds):
+        Order.objects.filter(
+            Q(refreshed_at__lt=read_at) | Q(refreshed_at__isnull=True), pk=order.pk
+        ).update(refreshed_at=read_at)
+        order.refreshed_at = read_at
+        return selectors.position_of(order, lines, ours)
+    with transaction.atomic():
+        # Others may have written since: read again behind the lock.
+        locked = Order.objects.select_for_update().get(pk=order.pk)
+        _take_figures(locked, told, read_at)
+        position = _take_refunds(locked, refunds, read_at=read_at, at=clock(), actor=actor)
+        order_recount(order=locked, position=position)
+    order.refresh_from_db()
+    return position
+
+
+def order_recount(*, order: Order, position: Position | None = None) -> Position:
+    """Work out anew what is left of the order and whether it can be refunded, for the lists."""
+    if position is None:
+        position = selectors.order_position(order)
+    _update(
+        order,
+        {
+            "left_amount": position.ledger.left,
+            "refundable": not position.closed_because,
+        },
+    )
+    return position
+
+
+def _order_figures(told: payloads.Order) -> dict[str, Any]:
+    return {
+        "state": told.state,
+        "currency": told.currency,
+        "total_amount": told.total_amount,
+        "product_amount": add(item.amount for item in told.items),
+        "tax_amount": add(item.tax for item in told.items),
+        "shipping_amount": told.shipping,
+        "shipping_tax_amount": told.shipping_tax,
+        "duty_amount": told.duty,
+        "importer_tax_amount": told.importer_tax,
+        "fees_amount": add(item.fees for item in told.items),
+        "fee_tax_amount": add(item.fee_tax for item in told.items),
+        "captured_amount": told.captured_amount,
+        "refunded_amount": told.refunded_amount,
+        "available_amount": told.available,
+        "capture_completed": told.capture_completed,
+        "payment": told.payment_description[:255],
+        "payment_type": told.payment_type[:40],
+    }
+
+
+def _line_figures(item: payloads.OrderItem | None) -> dict[str, Any]:
+    """Return the line's money; a line that Digital River does not have was charged nothing."""
+    if item is None:
+        names = ("product", "tax", "fees", "fee_tax", "duty", "importer_tax")
+        return {f"{name}_amount": 0 for name in names} | {"available_amount": 0}
+    return {
+        "state": item.state,
+        "quantity": item.quantity,
+        "product_amount": item.amount,
+        "tax_amount": item.tax,
+        "fees_amount": item.fees,
+        "fee_tax_amount": item.fee_tax,
+        "duty_amount": item.duty,
+        "importer_tax_amount": item.importer_tax,
+        "available_amount": item.available,
+    }
+
+
+def _is_as_told(
+    order: Order,
+    lines: Sequence[OrderLine],
+    ours: Sequence[Refund],
+    told: payloads.Order,
+    refunds: Sequence[payloads.Refund],
+) -> bool:
+    """Tell whether the mirror already says all of this, as it mostly does."""
+    if order.refreshed_at is None or _differences(order, _order_figures(told)):
+        return False
+    items = {item.id: item for item in told.items}
+    if set(items) - {line.digital_river_id for line in lines}:
+        return False
+    if any(_differences(line, _line_figures(items.get(line.digital_river_id))) for line in lines):
+        return False
+    by_id = {refund.digital_river_id: refund for refund in ours if refund.digital_river_id}
+    if any(refund.state in _LOOKED_FOR for refund in ours):
+        return False
+    return all(each.id in by_id and refund_is_as_told(by_id[each.id], each) for each in refunds)
+
+
+#: Refunds that a look at Digital River's list may settle although it does not show them.
+_LOOKED_FOR = frozenset({Refund.State.SUBMITTING, Refund.State.UNKNOWN})
+
+
+def _take_figures(order: Order, told: payloads.Order, read_at: datetime) -> None:
+    """Write the order's figures unless a later read has written them already."""
+    if order.refreshed_at is not None and order.refreshed_at > read_at:
+        return
+    changes = _differences(order, _order_figures(told))
+    _update(order, changes | {"refreshed_at": read_at})
+    items = {item.id: item for item in told.items}
+    lines = selectors.lines_of(order)
+    for line in lines:
+        item = items.pop(line.digital_river_id, None)
+        _update(line, _differences(line, _line_figures(item)))
+    for position, item in enumerate(told.items, start=1):
+        if item.id in items:
+            OrderLine.objects.create(
+                order=order,
+                position=len(lines) + position,
+                digital_river_id=item.id,
+                product_name=item.product_name[:255] or f"Item {item.id}",
+                sku=item.sku_id[:255],
+                part_number=item.part_number[:255],
+                **_line_figures(item),
+            )
+
+
+def _take_refunds(
+    order: Order,
+    refunds: Sequence[payloads.Refund],
+    *,
+    read_at: datetime,
+    at: datetime,
+    actor: Actor,
+) -> Position:
+    """Match Digital River's refunds with ours by id or by the attempt's reference, oldest first."""
+    lines, ours = selectors.lines_of(order), selectors.refunds_of(order)
+    attempts = {
+        attempt.reference: attempt
+        for attempt in RefundAttempt.objects.filter(refund__order=order).order_by("number")
+    }
+    latest = {attempt.refund_id: attempt for attempt in attempts.values()}
+    by_id = {refund.digital_river_id: refund for refund in ours if refund.digital_river_id}
+    by_pk = {refund.pk: refund for refund in ours}
+    for refund in ours:
+        _lease_lapse(refund, latest.get(refund.pk), at=at, actor=actor)
+    figures_hold = order.refreshed_at == read_at
+    seen: set[int] = set()
+    superseded = {
+        attempt.digital_river_id
+        for attempt in attempts.values()
+        if attempt.digital_river_id and attempt.digital_river_id not in by_id
+    }
+    for told in reversed(refunds):
+        refund = by_id.get(told.id)
+        flag = ""
+        if refund is None and told.id in superseded and told.state in _GAVE_NOTHING:
+            # An earlier attempt that failed, after which the refund was sent again.
+            continue
+        if refund is None and told.reference in attempts:
+            named = by_pk[attempts[told.reference].refund_id]
+            if named.digital_river_id or named.state not in _MAY_TURN_UP:
+                flag = (
+                    f"Digital River has one more refund under the reference of {named.reference}: "
+                    "the customer may be paid twice."
+                )
+            else:
+                refund = named
+                _attempt_found(attempts[told.reference], told)
+        if refund is None:
+            position = selectors.position_of(order, lines, _newest_first(ours))
+            refund = refund_adopt(
+                order=order,
+                told=told,
+                position=position,
+                lines=lines,
+                at=at,
+                actor=actor,
+                flag=flag,
+            )
+            ours.append(refund)
+        else:
+            refund_take(refund=refund, told=told, lines=lines, at=at, actor=actor)
+        by_id[told.id] = refund
+        seen.add(refund.pk)
+        if figures_hold and not refund.listed:
+            Refund.objects.filter(pk=refund.pk).update(listed=True)
+            refund.listed = True
+    for refund in ours:
+        attempt = latest.get(refund.pk)
+        # Only a look that began after the outcome became unknown says anything about it.
+        if (
+            refund.state == Refund.State.UNKNOWN
+            and refund.pk not in seen
+            and attempt is not None
+            and (attempt.answered_at or attempt.lease_until) <= read_at
+        ):
+            refund_missing(refund=refund, attempt=attempt, at=read_at, actor=actor)
+    return selectors.order_position(order)
+
+
+#: States of a refund at Digital River in which it moved no money and never will.
+_GAVE_NOTHING = frozenset({Refund.State.FAILED, Refund.State.EXPIRED})
+#: States in which a refund of ours may still be matched with one at Digital River.
+_MAY_TURN_UP = frozenset({Refund.State.SUBMITTING, Refund.State.UNKNOWN, Refund.State.NOT_SENT})
+
+
+def _attempt_found(attempt: RefundAttempt, told: payloads.Refund) -> None:
+    attempt.digital_river_id = told.id
+    attempt.outcome = f"Found at Digital River as {told.id}."
+    attempt.save(update_fields=["digital_river_id", "outcome"])
+
+
+def _newest_first(refunds: Sequence[Refund]) -> list[Refund]:
+    return sorted(
+        refunds,
+        key=lambda refund: (refund.submitted_at or refund.created_at, refund.pk),
+        reverse=True,
+    )
+
+
+def _lease_lapse(
+    refund: Refund, attempt: RefundAttempt | None, *, at: datetime, actor: Actor
+) -> None:
+    """Take a refund whose sender never came back for unknown: it may or may not have been sent."""
+    if (
+        refund.state == Refund.State.SUBMITTING
+        and attempt is not None
+        and attempt.lease_until <= at
+    ):
+        refund.move_to(
+            Refund.State.UNKNOWN,
+            actor=actor,
+            at=at,
+            summary="The process that sent it did not come back; whether it was sent is unknown.",
+            next_check_at=at,
+        )
+        _logger.warning("refund.lease_lapsed", reference=refund.reference)
+
+
+def _differences(row: Order | OrderLine, figures: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in figures.items() if getattr(row, name) != value}
+
+
+def _update(row: Order | OrderLine, changes: Mapping[str, Any]) -> None:
+    if not changes:
+        return
+    for name, value in changes.items():
+        setattr(row, name, value)
+    row.save(update_fields=list(changes))

@@ -1,0 +1,287 @@
+"""Refunds: submitting one, looking where it stands, sending it again, calling it off.
+
+A refund is sent in three beats (see ``attempts``): what the rep saw is checked and the money held
+in one transaction, the call is made outside any, and what came of it is written in another.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+import structlog
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.utils import timezone
+
+from refunds import selectors
+from refunds.digitalriver.client import DigitalRiverClient
+from refunds.errors import (
+    FiguresChanged,
+    MoveForbidden,
+    OrderUnreadable,
+    RefundDeskError,
+)
+from refunds.gateways import digital_river
+from refunds.models import COMMAND, Actor, Order, Refund, RefundAttempt
+from refunds.money import format_money
+from refunds.options import Position, Quote
+from refunds.permissions import require_issue
+from refunds.services.attempts import attempt_record, attempt_send, attempt_start
+from refunds.services.drafts import draft_lock
+from refunds.services.orders import Clock, order_recount, order_refresh
+
+_logger = structlog.get_logger(__name__)
+
+#: How long a settling round keeps others off a refund it is looking at.
+_CLAIM = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The figures on the review page the rep submitted, when it was made, and of which draft."""
+
+    figures: Mapping[str, Decimal]
+    at: datetime
+    draft_changed_at: datetime
+
+
+def refund_submit(
+    *,
+    draft: Refund,
+    user: User,
+    seen: Seen,
+    clock: Clock = timezone.now,
+    client: DigitalRiverClient | None = None,
+) -> Refund:
+    """Send a draft to Digital River, once, if what the rep saw still holds.
+
+    A draft that was submitted already, by a double click or another tab, is returned as it
+    stands and nothing is sent. Raises ``PermissionMissing``, ``DraftClosed``,
+    ``OrderUnreadable``, ``FiguresChanged`` or what ``Position.quote`` raises; then nothing was
+    sent and nothing is held.
+    """
+    require_issue(user)
+    client = client or digital_river()
+    actor = Actor.person(user)
+    if not draft.is_draft:
+        return draft
+    order_refresh(order=draft.order, actor=actor, clock=clock, client=client)
+    with transaction.atomic(durable=True):
+        at = clock()
+        order = Order.objects.select_for_update().get(pk=draft.order_id)
+        current = Refund.objects.select_for_update().get(pk=draft.pk)
+        if current.submitted_at is not None:
+            return current
+        current = draft_lock(draft=draft, user=user, at=at)
+        lines = selectors.lines_of(order)
+        refunds = selectors.refunds_of(order)
+        position = selectors.position_of(order, lines, refunds)
+        quote = position.quote(selectors.selection_of(current, lines))
+        if quote.figures() != seen.figures:
+            raise FiguresChanged(
+                _why_changed(refunds, seen), seen=seen.figures, now=quote.figures()
+            )
+        attempt = attempt_start(
+            refund=current,
+            quote=quote,
+            actor=actor,
+            at=at,
+            summary=f"Submitted for {format_money(quote.total, quote.currency)}.",
+        )
+        order_recount(order=order)
+    return _send(attempt, actor=actor, clock=clock, client=client)
+
+
+def refund_retry(
+    *,
+    refund: Refund,
+    user: User,
+    clock: Clock = timezone.now,
+    client: DigitalRiverClient | None = None,
+) -> Refund:
+    """Send a refund again that failed, expired or never arrived, as a new attempt.
+
+    It must still come to the same amount. Raises ``PermissionMissing``, ``MoveForbidden``,
+    ``OrderUnreadable``, ``FiguresChanged`` or what ``Position.quote`` raises; then nothing was
+    sent.
+    """
+    require_issue(user)
+    client = client or digital_river()
+    actor = Actor.person(user)
+    order_refresh(order=refund.order, actor=actor, clock=clock, client=client)
+    with transaction.atomic(durable=True):
+        at = clock()
+        order = Order.objects.select_for_update().get(pk=refund.order_id)
+        current = Refund.objects.select_for_update().get(pk=refund.pk)
+        if not current.can_retry:
+            raise MoveForbidden(
+                f"Refund {current.reference} is {current.get_state_display().lower()}, so it is "
+                "not sent again."
+            )
+        quote = _quote_again(current, selectors.order_position(order))
+        current.move_to(
+            Refund.State.QUEUED,
+            actor=actor,
+            at=at,
+            summary="To be sent again.",
+            next_check_at=at,
+        )
+        attempt = attempt_start(
+            refund=current, quote=quote, actor=actor, at=at, summary="Sent again as a new attempt."
+        )
+        order_recount(order=order)
+    return _send(attempt, actor=actor, clock=clock, client=client)
+
+
+@transaction.atomic
+def refund_cancel(*, refund: Refund, user: User, clock: Clock = timezone.now) -> Refund:
+    """Call off a refund that waits to be sent or never arrived. Raises ``MoveForbidden``."""
+    require_issue(user)
+    order = Order.objects.select_for_update().get(pk=refund.order_id)
+    current = Refund.objects.select_for_update().get(pk=refund.pk)
+    if not current.can_cancel:
+        raise MoveForbidden(
+            f"Refund {current.reference} is {current.get_state_display().lower()} and cannot be "
+            "called off any more."
+        )
+    at = clock()
+    current.move_to(
+        Refund.State.CANCELLED,
+        actor=Actor.person(user),
+        at=at,
+        summary="Called off before it was sent.",
+        settled_at=at,
+        next_check_at=None,
+    )
+    order_recount(order=order)
+    return current
+
+
+def refund_check(
+    *,
+    refund: Refund,
+    actor: Actor,
+    clock: Clock = timezone.now,
+    client: DigitalRiverClient | None = None,
+) -> Refund:
+    """Look where an unsettled refund stands, or send it if it waits and its time has come.
+
+    Raises ``OrderUnreadable`` when Digital River cannot be asked.
+    """
+    client = client or digital_river()
+    if refund.state == Refund.State.QUEUED:
+        return _send_queued(refund, actor=actor, clock=clock, client=client)
+    if refund.is_unsettled:
+        order_refresh(order=refund.order, actor=actor, clock=clock, client=client)
+    return Refund.objects.select_related("order").get(pk=refund.pk)
+
+
+def refunds_settle(
+    *,
+    limit: int | None = None,
+    clock: Clock = timezone.now,
+    client: DigitalRiverClient | None = None,
+) -> Mapping[str, int]:
+    """Look at every refund whose next look is due, once. Returns how many now stand in each state.
+
+    Any number may run at once: a refund is claimed before it is looked at. ``unreadable`` counts
+    those Digital River could not be asked for.
+    """
+    now = clock()
+    due = Refund.objects.filter(next_check_at__lte=now).order_by("next_check_at", "pk")
+    counts: dict[str, int] = {}
+    for pk, next_check_at in due.values_list("pk", "next_check_at")[:limit].iterator():
+        claimed = Refund.objects.filter(pk=pk, next_check_at=next_check_at).update(
+            next_check_at=clock() + _CLAIM
+        )
+        if not claimed:
+            continue
+        refund = Refund.objects.select_related("order").get(pk=pk)
+        # The claim is for other rounds; this one looks at the refund as it was due.
+        refund.next_check_at = next_check_at
+        try:
+            refund = refund_check(refund=refund, actor=COMMAND, clock=clock, client=client)
+            outcome = str(refund.state)
+        except OrderUnreadable as error:
+            outcome = "unreadable"
+            _logger.warning("refund.unreadable", reference=refund.reference, reason=str(error))
+        counts[outcome] = counts.get(outcome, 0) + 1
+    return counts
+
+
+def _send_queued(
+    refund: Refund, *, actor: Actor, clock: Clock, client: DigitalRiverClient
+) -> Refund:
+    """Send a waiting refund if its time has come and it still stands."""
+    if refund.next_check_at is not None and refund.next_check_at > clock():
+        return refund
+    order_refresh(order=refund.order, actor=actor, clock=clock, client=client)
+    with transaction.atomic(durable=True):
+        at = clock()
+        order = Order.objects.select_for_update().get(pk=refund.order_id)
+        current = Refund.objects.select_for_update().get(pk=refund.pk)
+        if current.state != Refund.State.QUEUED:
+            return current
+        position = _without(selectors.order_position(order), current)
+        try:
+            quote = _quote_again(current, position)
+        except RefundDeskError as error:
+            current.move_to(
+                Refund.State.REFUSED,
+                actor=actor,
+                at=at,
+                summary=f"Not sent after waiting: {error}"[:500],
+                refusal=str(error)[:500],
+                settled_at=at,
+                next_check_at=None,
+            )
+            order_recount(order=order)
+            return current
+        attempt = attempt_start(
+            refund=current, quote=quote, actor=actor, at=at, summary="Sent after waiting."
+        )
+        order_recount(order=order)
+    return _send(attempt, actor=actor, clock=clock, client=client)
+
+
+def _send(
+    attempt: RefundAttempt, *, actor: Actor, clock: Clock, client: DigitalRiverClient
+) -> Refund:
+    outcome = attempt_send(attempt=attempt, client=client, clock=clock)
+    return attempt_record(attempt=attempt, outcome=outcome, actor=actor, clock=clock)
+
+
+def _quote_again(refund: Refund, position: Position) -> Quote:
+    """Quote what a refund asked for before; it must come to the same amount."""
+    lines = selectors.lines_of(refund.order)
+    quote = position.quote(selectors.selection_of(refund, lines))
+    if quote.total != refund.requested_amount:
+        asked = format_money(refund.requested_amount or Decimal(0), refund.currency)
+        raise FiguresChanged(
+            f"It was for {asked}, but {format_money(quote.total, refund.currency)} is what it "
+            "would be now. Create a new refund instead.",
+            seen={"total": refund.requested_amount or Decimal(0)},
+            now={"total": quote.total},
+        )
+    return quote
+
+
+def _without(position: Position, refund: Refund) -> Position:
+    """Return the position without the hold of this very refund."""
+    return Position(
+        position.order,
+        tuple(each for each in position.refunds if each.reference != refund.reference),
+    )
+
+
+def _why_changed(draft: Refund, refunds: list[Refund], seen: Seen) -> str:
+    since = [refund for refund in refunds if refund.updated_at > seen.at]
+    if draft.updated_at != seen.draft_changed_at:
+        why = "this draft was changed in another tab or window since"
+    elif since:
+        named = ", ".join(refund.reference for refund in since[:3])
+        why = f"refund {named} of this order was made or has moved since"
+    else:
+        why = "Digital River's figures for this order have changed since"
+    return f"Nothing was sent: {why}. Look at the new figures and submit again if they are right."

@@ -1,0 +1,340 @@
+"""What Digital River says of a refund is taken on here, from whichever call told it.
+
+States never go backwards: what a late or stale answer says is dropped unless the move is allowed.
+The callers hold the order's row lock.
+"""
+
+import secrets
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import structlog
+from django.db import IntegrityError, transaction
+
+from refunds.digitalriver import payloads
+from refunds.ledger import FEES, Component, Part, rescale
+from refunds.models import Actor, HistoryEntry, Order, OrderLine, Refund, RefundAttempt, RefundLine
+from refunds.models.refunds import LINE_PART_COLUMNS, ORDER_PART_COLUMNS
+from refunds.models.states import MOVES
+from refunds.money import ZERO, add, format_money, quantize
+from refunds.options import DRAWS_ON, Option, Position
+from refunds.search_keys import search_key
+
+_logger = structlog.get_logger(__name__)
+
+#: Two looks that did not find a refund must be this far apart before it counts as not sent.
+QUIET_PERIOD = timedelta(seconds=60)
+_SOONEST_LOOK = timedelta(minutes=1)
+_LATEST_LOOK = timedelta(hours=1)
+
+_SETTLED = frozenset({Refund.State.SUCCEEDED, Refund.State.FAILED, Refund.State.EXPIRED})
+_OPTION_OF_TYPE = {
+    "": Option.COMPLETE_ORDER,
+    "shipping": Option.SHIPPING,
+    "duty": Option.IMPORTER_DUTY,
+    "importer_tax": Option.IMPORTER_TAX,
+    "tax": Option.TAX,
+}
+
+
+def next_look(refund: Refund, at: datetime) -> datetime:
+    """Return when to look again: soon at first, then less and less often, at least hourly."""
+    age = at - (refund.submitted_at or at)
+    return at + min(max(age / 2, _SOONEST_LOOK), _LATEST_LOOK)
+
+
+def refund_create(**columns: Any) -> Refund:
+    """Create a refund under a reference of its own, short and easy to say: ``R-4827-1936``."""
+    while True:
+        digits = f"{secrets.randbelow(10**8):08d}"
+        try:
+            with transaction.atomic():
+                return Refund.objects.create(
+                    reference=f"R-{digits[:4]}-{digits[4:]}", reference_key=digits, **columns
+                )
+        except IntegrityError:
+            if not Refund.objects.filter(reference_key=digits).exists():
+                raise
+
+
+def history_add(
+    *, refund: Refund, actor: Actor, at: datetime, summary: str, request_id: str = ""
+) -> HistoryEntry:
+    """Note something that happened to a refund without changing its state."""
+    return HistoryEntry.objects.create(
+        refund=refund,
+        at=at,
+        actor_kind=actor.kind,
+        actor=actor.user,
+        from_state=refund.state,
+        to_state=refund.state,
+        summary=summary,
+        request_id=request_id,
+    )
+
+
+def refund_parts_save(
+    *,
+    refund: Refund,
+    parts: Mapping[Part, Decimal],
+    lines: Sequence[OrderLine],
+) -> None:
+    """Book the refund in these parts, replacing the ones it was booked in before."""
+    for component, column in ORDER_PART_COLUMNS.items():
+        setattr(refund, column, parts.get(Part(component), ZERO))
+    refund.save(update_fields=list(ORDER_PART_COLUMNS.values()))
+    existing = {line.order_line_id: line for line in refund.lines.all()}
+    made, changed = [], []
+    for line in lines:
+        amounts = {
+            column: parts.get(Part(component, line.key), ZERO)
+            for component, column in LINE_PART_COLUMNS.items()
+        }
+        row = existing.get(line.pk)
+        if row is None and any(amounts.values()):
+            made.append(RefundLine(refund=refund, order_line=line, **amounts))
+        elif row is not None and any(getattr(row, name) != amounts[name] for name in amounts):
+            for name, amount in amounts.items():
+                setattr(row, name, amount)
+            changed.append(row)
+    RefundLine.objects.bulk_create(made)
+    RefundLine.objects.bulk_update(changed, list(LINE_PART_COLUMNS.values()))
+    if made:
+        # The prefetched rows no longer show all there are.
+        getattr(refund, "_prefetched_objects_cache", {}).pop("lines", None)
+
+
+def refund_is_as_told(refund: Refund, told: payloads.Refund) -> bool:
+    """Tell whether taking on this answer would change nothing."""
+    if refund.state != told.state or refund.digital_river_id != told.id:
+        return False
+    if told.requested_amount not in (None, refund.accepted_amount):
+        return False
+    if refund.state == Refund.State.SUCCEEDED and refund.refunded_amount != told.refunded_amount:
+        return False
+    return refund.listed and refund.information_expires_at == told.expires_time
+
+
+def refund_take(
+    *,
+    refund: Refund,
+    told: payloads.Refund,
+    lines: Sequence[OrderLine],
+    at: datetime,
+    actor: Actor,
+    request_id: str = "",
+) -> None:
+    """Take on what Digital River told of a refund: its id, state, amounts and deadline.
+
+    An amount other than the one the rep was shown, a success after we had written the refund off
+    and a state that contradicts a settled one are flagged for a lead.
+    """
+    flags = [refund.flag] if refund.flag else []
+    changes: dict[str, Any] = {}
+    if not refund.digital_river_id:
+        changes["digital_river_id"] = told.id
+        changes["digital_river_key"] = search_key(told.id)
+        if refund.state == Refund.State.NOT_SENT:
+            flags.append("It turned up at Digital River after it had counted as not sent.")
+    accepted = told.requested_amount
+    if accepted is not None and accepted != refund.accepted_amount:
+        changes["accepted_amount"] = accepted
+        if accepted != refund.requested_amount and refund.requested_amount is not None:
+            flags.append(
+                f"Digital River took {format_money(accepted, refund.currency)}; "
+                f"{format_money(refund.requested_amount, refund.currency)} was asked for."
+            )
+    if told.currency != refund.currency:
+        flags.append(f"Digital River shows this refund in {told.currency}.")
+    if told.expires_time != refund.information_expires_at:
+        changes["information_expires_at"] = told.expires_time
+    if told.state == Refund.State.SUCCEEDED and told.refunded_amount != refund.refunded_amount:
+        changes["refunded_amount"] = told.refunded_amount
+        expected = accepted if accepted is not None else refund.requested_amount
+        if expected is not None and told.refunded_amount != expected:
+            flags.append(
+                f"Digital River gave back {format_money(told.refunded_amount, refund.currency)} "
+                f"of {format_money(expected, refund.currency)}."
+            )
+    if told.failure_reason and told.failure_reason != refund.failure_reason:
+        changes["failure_reason"] = told.failure_reason[:255]
+
+    moves = told.state != refund.state and told.state in MOVES[refund.state]
+    if told.state != refund.state and not moves and told.state in _SETTLED:
+        flags.append(
+            f"Digital River now shows it as {Refund.State(told.state).label.lower()}, after it "
+            f"was {Refund.State(refund.state).label.lower()}."
+        )
+    flag = " ".join(dict.fromkeys(flags))[:500]
+    if flag != refund.flag:
+        changes["flag"] = flag
+        _logger.warning("refund.flagged", reference=refund.reference)
+    if moves:
+        settled = told.state in _SETTLED
+        changes["settled_at"] = at if settled else None
+        changes["next_check_at"] = None if settled else next_look(refund, at)
+        refund.move_to(
+            told.state,
+            actor=actor,
+            at=at,
+            summary=_summary(told, refund),
+            request_id=request_id,
+            **changes,
+        )
+    else:
+        if refund.is_unsettled:
+            changes["next_check_at"] = next_look(refund, at)
+        if changes:
+            Refund.objects.filter(pk=refund.pk).update(updated_at=at, **changes)
+            for name, value in changes.items():
+                setattr(refund, name, value)
+    _rebook(refund, lines)
+
+
+def _rebook(refund: Refund, lines: Sequence[OrderLine]) -> None:
+    """Make the parts sum to what the refund holds or gave; a released one keeps its last ones."""
+    if refund.state not in Refund.HOLDING and refund.state != Refund.State.SUCCEEDED:
+        return
+    parts = refund.parts({line.pk: line.key for line in lines})
+    if add(parts.values()) != refund.held_amount:
+        rebooked = rescale(parts, refund.held_amount, refund.currency)
+        refund_parts_save(refund=refund, parts=rebooked, lines=lines)
+
+
+def _summary(told: payloads.Refund, refund: Refund) -> str:
+    if told.state == Refund.State.SUCCEEDED:
+        return f"Succeeded: {format_money(told.refunded_amount, refund.currency)} given back."
+    if told.state == Refund.State.FAILED:
+        return "Failed" + (f": {told.failure_reason}." if told.failure_reason else ".")
+    return f"Digital River shows it as {Refund.State(told.state).label.lower()}."
+
+
+def refund_adopt(
+    *,
+    order: Order,
+    told: payloads.Refund,
+    position: Position,
+    lines: Sequence[OrderLine],
+    at: datetime,
+    actor: Actor,
+    flag: str = "",
+) -> Refund:
+    """Record a refund that Digital River lists and the desk did not make, so that it counts."""
+    option = _OPTION_OF_TYPE.get(told.type, Option.COMPLETE_ORDER)
+    if told.items:
+        types = {item.type for item in told.items}
+        option = Option.FEES if types == {"fees"} else Option.LINE_ITEMS
+        option = {"shipping": Option.SHIPPING, "duty": Option.IMPORTER_DUTY}.get(
+            next(iter(types)) if len(types) == 1 else "", option
+        )
+    parts = _parts_told(told, option, position)
+    settled = told.state in _SETTLED
+    submitted_at = told.created_time or at
+    refund = refund_create(
+        order=order,
+        origin=Refund.Origin.ELSEWHERE,
+        option=option,
+        state=told.state,
+        currency=told.currency,
+        requested_amount=add(parts.values()),
+        accepted_amount=add(parts.values()),
+        refunded_amount=told.refunded_amount if told.state == Refund.State.SUCCEEDED else ZERO,
+        reason_text=told.reason[:64],
+        digital_river_id=told.id,
+        digital_river_key=search_key(told.id),
+        listed=True,
+        failure_reason=told.failure_reason[:255],
+        flag=flag,
+        created_at=at,
+        updated_at=at,
+        submitted_at=submitted_at,
+        settled_at=at if settled else None,
+        information_expires_at=told.expires_time,
+    )
+    if not settled:
+        Refund.objects.filter(pk=refund.pk).update(next_check_at=next_look(refund, at))
+    refund_parts_save(refund=refund, parts=parts, lines=lines)
+    if option is Option.LINE_ITEMS:
+        _units_save(refund, told, lines)
+    _rebook(refund, lines)
+    history_add(
+        refund=refund,
+        actor=actor,
+        at=at,
+        summary="Found at Digital River; it was not made at this desk.",
+    )
+    return refund
+
+
+def _parts_told(told: payloads.Refund, option: Option, position: Position) -> dict[Part, Decimal]:
+    """Return the parts of a refund made elsewhere, as well as they can be told from outside."""
+    ledger = position.ledger
+    if not told.items:
+        amount = told.requested_amount
+        if amount is None:
+            amount = told.refunded_amount
+        if option is Option.COMPLETE_ORDER:
+            partial = amount < ledger.left
+            components = [each for each in Component if not (partial and each in FEES)]
+            return ledger.spread(amount, components)
+        return ledger.spread(amount, DRAWS_ON[option])
+    parts: dict[Part, Decimal] = {}
+    for item in told.items:
+        components, line = {
+            "": ((Component.PRODUCT, Component.TAX), item.item_id),
+            "fees": ((Component.FEES, Component.FEE_TAX), item.item_id),
+            "shipping": ((Component.SHIPPING, Component.SHIPPING_TAX), None),
+            "duty": ((Component.DUTY,), None),
+        }.get(item.type, (tuple(Component), None))
+        amount = item.amount
+        if amount is None and told.state == Refund.State.SUCCEEDED:
+            amount = item.refunded_amount
+        if amount is None:
+            left = ledger.left_of(components, line=line)
+            amount = quantize(left * (item.percent or 100) / 100, told.currency)
+        for part, share in ledger.spread(amount, components, line=line).items():
+            parts[part] = parts.get(part, ZERO) + share
+    return parts
+
+
+def _units_save(refund: Refund, told: payloads.Refund, lines: Sequence[OrderLine]) -> None:
+    """Keep the units of a line-item refund made elsewhere, so that they are not offered again."""
+    by_key = {line.key: line for line in lines}
+    for item in told.items:
+        line = by_key.get(item.item_id)
+        if line is None or item.type:
+            continue
+        quantity = line.quantity if item.quantity is None else min(item.quantity, line.quantity)
+        refund.lines.filter(order_line=line).update(quantity=quantity, amount=item.amount)
+
+
+def refund_missing(*, refund: Refund, attempt: RefundAttempt, at: datetime, actor: Actor) -> None:
+    """Note that a look at Digital River, begun at ``at``, did not find an unknown refund.
+
+    The second such look, at least the quiet period after the first, settles it as not sent.
+    """
+    if attempt.missing_since is None:
+        RefundAttempt.objects.filter(pk=attempt.pk).update(missing_since=at)
+        Refund.objects.filter(pk=refund.pk).update(next_check_at=at + QUIET_PERIOD, updated_at=at)
+        refund.next_check_at = at + QUIET_PERIOD
+        attempt.missing_since = at
+        history_add(
+            refund=refund,
+            actor=actor,
+            at=at,
+            summary="Looked at Digital River: it is not there. Looking once more to be certain.",
+        )
+    elif at - attempt.missing_since >= QUIET_PERIOD:
+        refund.move_to(
+            Refund.State.NOT_SENT,
+            actor=actor,
+            at=at,
+            summary="Looked at Digital River twice: it is not there, so it never arrived.",
+            next_check_at=None,
+        )
+    else:
+        again = attempt.missing_since + QUIET_PERIOD
+        Refund.objects.filter(pk=refund.pk).update(next_check_at=again)
+        refund.next_check_at = again

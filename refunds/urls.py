@@ -1,0 +1,44 @@
+"""The desk's addresses: people read them, share them and type them."""
+
+from django.urls import path, register_converter
+from django.views.generic import RedirectView
+
+from refunds.views import orders, refunds, wizard
+
+
+class ReferenceConverter:
+    """A refund's reference, ``R-4827-1936``."""
+
+    regex = r"R-[0-9]{4}-[0-9]{4}"
+
+    def to_python(self, value: str) -> str:
+        """Return the reference as it stands in the address."""
+        return value
+
+    def to_url(self, value: str) -> str:
+        """Return the reference for an address."""
+        return value
+
+
+register_converter(ReferenceConverter, "reference")
+
+app_name = "refunds"
+urlpatterns = [
+    path("", RedirectView.as_view(pattern_name="refunds:orders"), name="home"),
+    path("orders/", orders.order_list, name="orders"),
+    path("orders/<str:order_number>/", orders.order, name="order"),
+    path("orders/<str:order_number>/refresh/", orders.order_refresh_now, name="order-refresh"),
+    path("orders/<str:order_number>/refunds/", orders.order_proceed, name="order-proceed"),
+    path("orders/<str:order_number>/refunds/create/", wizard.draft_begin, name="draft-begin"),
+    path("refunds/", refunds.refund_list, name="refunds"),
+    path("refunds/new/", wizard.select_order, name="select-order"),
+    path("refunds/<reference:reference>/", refunds.refund, name="refund"),
+    path("refunds/<reference:reference>/option/", wizard.draft_option, name="draft-option"),
+    path("refunds/<reference:reference>/total/", wizard.draft_total, name="draft-total"),
+    path("refunds/<reference:reference>/review/", wizard.draft_review, name="draft-review"),
+    path("refunds/<reference:reference>/confirm/", wizard.confirm, name="confirm"),
+    path("refunds/<reference:reference>/discard/", wizard.draft_drop, name="draft-discard"),
+    path("refunds/<reference:reference>/check/", refunds.refund_check_now, name="refund-check"),
+    path("refunds/<reference:reference>/retry/", refunds.refund_send_again, name="refund-retry"),
+    path("refunds/<reference:reference>/cancel/", refunds.refund_call_off, name="refund-cancel"),
+]

@@ -1,0 +1,127 @@
+"""Refunds: the list, one refund, looking where it stands, sending it again, calling it off."""
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required, permission_required
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_POST, require_safe
+
+from refunds import gateways, permissions, selectors
+from refunds.errors import OrderUnreadable, RefundDeskError, SelectionInvalid
+from refunds.filters import RefundFilter
+from refunds.models import Actor, Refund
+from refunds.services.refunds import refund_cancel, refund_check, refund_retry
+
+issuer_required = permission_required(permissions.ISSUE, raise_exception=True)
+
+
+@login_required
+@require_safe
+def refund_list(request: HttpRequest) -> HttpResponse:
+    """List every refund, newest first, or those that a search finds; and one's own drafts."""
+    filters = RefundFilter(request.GET, queryset=Refund.objects.all())
+    search, after = request.GET.get("search", "")[:200], request.GET.get("after", "")
+    try:
+        page = selectors.refunds_page(filters.qs, search=search, after=after)
+    except SelectionInvalid as error:
+        messages.warning(request, str(error))
+        page = selectors.refunds_page(filters.qs, search=search)
+    narrowed = bool(search) or bool(filters.form.changed_data)
+    return render(
+        request,
+        "refunds.html",
+        {
+            "page": page,
+            "form": filters.form,
+            "search": search,
+            "narrowed": narrowed,
+            "drafts": [] if narrowed or after else selectors.drafts_of(request.user),
+        },
+    )
+
+
+@login_required
+@require_safe
+def refund(request: HttpRequest, reference: str) -> HttpResponse:
+    """Show one refund with its history; a draft leads its owner to its step."""
+    try:
+        found = selectors.refund_by_reference(reference)
+    except Refund.DoesNotExist:
+        return _to_draft(request, reference)
+    return render(request, "refund.html", _context(found))
+
+
+@login_required
+@issuer_required
+@require_POST
+def refund_check_now(request: HttpRequest, reference: str) -> HttpResponse:
+    """Look at Digital River where the refund stands; htmx gets the page's body."""
+    found = _refund(reference)
+    unreadable = ""
+    try:
+        refund_check(refund=found, actor=Actor.person(request.user))
+    except OrderUnreadable as error:
+        unreadable = str(error)
+    if not request.htmx:
+        if unreadable:
+            messages.warning(request, unreadable)
+        return redirect(found)
+    found = _refund(reference)
+    template = "_confirm_body.html" if "confirm" in request.POST else "_refund_body.html"
+    return render(request, template, {**_context(found), "unreadable": unreadable, "checked": True})
+
+
+@login_required
+@issuer_required
+@require_POST
+def refund_send_again(request: HttpRequest, reference: str) -> HttpResponse:
+    """Send a refund again that failed, expired or never arrived."""
+    found = _refund(reference)
+    try:
+        refund_retry(refund=found, user=request.user)
+    except RefundDeskError as error:
+        messages.error(request, str(error))
+    else:
+        messages.success(request, f"Refund {reference} was sent again.")
+    return redirect(found)
+
+
+@login_required
+@issuer_required
+@require_POST
+def refund_call_off(request: HttpRequest, reference: str) -> HttpResponse:
+    """Call off a refund that waits to be sent or never arrived."""
+    found = _refund(reference)
+    try:
+        refund_cancel(refund=found, user=request.user)
+    except RefundDeskError as error:
+        messages.error(request, str(error))
+    else:
+        messages.success(request, f"Refund {reference} is called off. No money has moved.")
+    return redirect(found)
+
+
+def _refund(reference: str) -> Refund:
+    try:
+        return selectors.refund_by_reference(reference)
+    except Refund.DoesNotExist:
+        raise Http404 from None
+
+
+def _to_draft(request: HttpRequest, reference: str) -> HttpResponse:
+    try:
+        draft = selectors.draft_by_reference(reference, request.user)
+    except Refund.DoesNotExist:
+        raise Http404 from None
+    return redirect("refunds:draft-option", draft.reference)
+
+
+def _context(refund: Refund) -> dict[str, object]:
+    return {
+        "refund": refund,
+        "order": refund.order,
+        "dashboard_address": gateways.dashboard_order_address(refund.order.digital_river_id),
+        "storefront_address": settings.STOREFRONT_REFUND_URL,
+        "parts": selectors.part_rows(refund),
+    }

@@ -1,0 +1,141 @@
+"""Reads settings from the environment, each with the sentence that stops the start.
+
+The errors of this module:
+
+    ImproperlyConfigured (Django's) -- a variable is missing or malformed. Its text is one
+    sentence that names the variable and says what to set; it never repeats the value, which
+    may be a secret.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import environ
+from django.conf import global_settings
+from django.core.exceptions import ImproperlyConfigured
+
+TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
+FALSE_WORDS = frozenset({"0", "false", "no", "off"})
+
+DATABASE_SCHEMES = frozenset({"sqlite", "postgres", "postgresql"})
+
+
+class Environment:
+    """Typed access to environment variables; every refusal names the variable.
+
+    An empty variable counts as one that is not set, as in a shell's ``NAME= command``.
+
+    See https://django-environ.readthedocs.io/
+    """
+
+    def __init__(self, variables: Mapping[str, str]) -> None:
+        """Read from ``variables``, a copy of ``os.environ`` in all but tests."""
+        self._environ = environ.Env()
+        self._environ.ENVIRON = {name: value for name, value in variables.items() if value.strip()}
+
+    def text(self, name: str, default: str | None = None, *, hint: str = "a value") -> str:
+        """Return the text of ``name``, trimmed; without a default it must be set."""
+        if name not in self._environ.ENVIRON:
+            if default is None:
+                raise ImproperlyConfigured(f"{name} is not set: set it to {hint}.")
+            return default
+        return str(self._environ.str(name)).strip()
+
+    def choice(self, name: str, choices: Sequence[str], default: str) -> str:
+        """Return one of ``choices``."""
+        value = self.text(name, default)
+        if value not in choices:
+            raise ImproperlyConfigured(f"{name} is malformed: set it to {' or '.join(choices)}.")
+        return value
+
+    def flag(self, name: str, default: bool) -> bool:
+        """Return a yes or no; a word that is neither is refused, not taken for no."""
+        word = self.text(name, "1" if default else "0").lower()
+        if word in TRUE_WORDS:
+            return True
+        if word in FALSE_WORDS:
+            return False
+        raise ImproperlyConfigured(f"{name} is malformed: set it to 1 or 0.")
+
+    def whole_number(self, name: str, default: int, *, minimum: int = 0) -> int:
+        """Return a whole number of at least ``minimum``."""
+        refusal = f"{name} is malformed: set it to a whole number of at least {minimum}."
+        try:
+            value = int(self.text(name, str(default)))
+        except ValueError:
+            raise ImproperlyConfigured(refusal) from None
+        if value < minimum:
+            raise ImproperlyConfigured(refusal)
+        return value
+
+    def words(self, name: str, default: Sequence[str] = ()) -> list[str]:
+        """Return the entries of a comma-separated list."""
+        value = self.text(name, ",".join(default))
+        return [word.strip() for word in value.split(",") if word.strip()]
+
+    def address(self, name: str, default: str = "") -> str:
+        """Return an http or https address without its trailing slash, or the default."""
+        value = self.text(name, default)
+        if not value:
+            return ""
+        refusal = f"{name} is malformed: set it to an address such as https://host.example."
+        try:
+            parts = urlsplit(value)
+            # Reading the port is what makes urllib look at it.
+            _ = parts.port
+        except ValueError:
+            raise ImproperlyConfigured(refusal) from None
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ImproperlyConfigured(refusal)
+        return value.rstrip("/")
+
+    def time_zone(self, name: str, default: str) -> str:
+        """Return the name of a time zone of the IANA database."""
+        value = self.text(name, default)
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ImproperlyConfigured(
+                f"{name} is malformed: set it to a time zone such as Europe/Berlin."
+            ) from None
+        return value
+
+    def language(self, name: str, default: str) -> str:
+        """Return the code of a language that Django speaks, or of a region's variety of it."""
+        value = self.text(name, default).lower()
+        known = {code for code, _ in global_settings.LANGUAGES}
+        if value not in known and value.split("-")[0] not in known:
+            raise ImproperlyConfigured(
+                f"{name} is malformed: set it to a language such as en-us or de."
+            )
+        return value
+
+    def day(self, name: str, default: str) -> str:
+        """Return a calendar day as ``YYYY-MM-DD``."""
+        value = self.text(name, default)
+        try:
+            return date.fromisoformat(value).isoformat()
+        except ValueError:
+            raise ImproperlyConfigured(
+                f"{name} is malformed: set it to a day such as 2021-12-13."
+            ) from None
+
+    def database(self, name: str, default: str) -> dict[str, Any]:
+        """Return Django's settings for the SQLite or PostgreSQL database at an address."""
+        value = self.text(name, default)
+        refusal = (
+            f"{name} is malformed: set it to an address such as "
+            "postgres://user:password@host:5432/name or sqlite:////srv/desk.sqlite3."
+        )
+        if value.split(":", 1)[0] not in DATABASE_SCHEMES:
+            raise ImproperlyConfigured(refusal)
+        try:
+            settings: dict[str, Any] = self._environ.db_url_config(value)
+        except (ValueError, ImproperlyConfigured):
+            raise ImproperlyConfigured(refusal) from None
+        if not settings.get("NAME"):
+            raise ImproperlyConfigured(refusal)
+        return settings

@@ -1,0 +1,62 @@
+"""`python manage.py sandbox`: serve the Digital River stand-in over HTTP."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.base import BaseCommand, CommandError
+
+from sandbox.application import Application
+from sandbox.errors import StateFileError
+from sandbox.guard import refuse_beside_live_settings
+from sandbox.serving import serve
+from sandbox.store import Sandbox
+
+
+class Command(BaseCommand):
+    """Serves the stand-in until it is interrupted."""
+
+    help = "Serve the Digital River stand-in over HTTP."
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Declare the options."""
+        parser.add_argument("--port", type=int, default=9000)
+        parser.add_argument("--host", default="127.0.0.1")
+        parser.add_argument("--state", type=Path, help="the state file (SANDBOX_STATE)")
+        parser.add_argument("--settle-seconds", type=int, help="how long a refund stays pending")
+        parser.add_argument(
+            "--rate-limit", type=int, help="requests a second and key; without it any number"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Serve; raises CommandError where the stand-in must not or cannot run."""
+        try:
+            refuse_beside_live_settings()
+        except ImproperlyConfigured as error:
+            raise CommandError(str(error)) from error
+        settle_seconds = options["settle_seconds"]
+        if settle_seconds is None:
+            settle_seconds = int(getattr(settings, "SANDBOX_SETTLE_SECONDS", 300))
+        if settle_seconds < 0:
+            raise CommandError("--settle-seconds must not be negative.")
+        try:
+            sandbox = Sandbox(
+                options["state"] or settings.SANDBOX_STATE,
+                settle_after=timedelta(seconds=settle_seconds),
+                expire_after=timedelta(days=int(getattr(settings, "SANDBOX_EXPIRE_DAYS", 30))),
+            )
+            application = Application(sandbox, rate_limit=options["rate_limit"])
+            server = serve(application, options["host"], options["port"])
+        except (StateFileError, OSError) as error:
+            raise CommandError(str(error)) from error
+        self.stdout.write(f"Digital River stand-in: http://{server.host}:{server.server_port}")
+        self.stdout.write("Interrupt to stop.")
+        # An interrupt ends serve_forever() in good order.
+        server.serve_forever()
+        self.stdout.write("Stopped.")

@@ -1,0 +1,102 @@
+// Comforts on top of pages that work without them.
+"use strict";
+
+(() => {
+  const PHONE = window.matchMedia("(max-width: 47.99rem)");
+
+  /** Move the focus to what went wrong, so that it is seen and read out first. */
+  const focusErrors = (root) => {
+    root.querySelector("[data-error-summary]")?.focus();
+  };
+
+  /** Screen readers announce changes only; what was there from the start counts once moved. */
+  const announceMessages = () => {
+    const region = document.getElementById("messages");
+    region?.append(...region.children);
+  };
+
+  /** Fold the wizard's summary where it would push the form off a small screen. */
+  const foldSummaries = () => {
+    for (const details of document.querySelectorAll("details[data-fold-on-phone]")) {
+      details.open = !PHONE.matches;
+    }
+  };
+
+  const UNITS = [
+    ["year", 31536000],
+    ["month", 2592000],
+    ["week", 604800],
+    ["day", 86400],
+    ["hour", 3600],
+    ["minute", 60],
+  ];
+
+  /** Say "5 minutes ago" again as time goes by; pages stay open all day. */
+  const refreshMoments = () => {
+    const format = new Intl.RelativeTimeFormat(document.documentElement.lang, { numeric: "always" });
+    for (const moment of document.querySelectorAll("time[data-relative]")) {
+      const seconds = (Date.parse(moment.dateTime) - Date.now()) / 1000;
+      const unit = UNITS.find(([, length]) => Math.abs(seconds) >= length);
+      if (unit) {
+        moment.textContent = format.format(Math.trunc(seconds / unit[1]), unit[0]);
+      }
+    }
+  };
+
+  /** Copy the text that a button points at, and say so on the button. */
+  const copy = async (button) => {
+    const source = document.querySelector(button.dataset.copyTarget);
+    const label = button.dataset.label ?? button.textContent;
+    button.dataset.label = label;
+    const text = source.value ?? source.innerText;
+    try {
+      await navigator.clipboard.writeText(text.trim());
+      button.textContent = "Copied";
+    } catch {
+      getSelection().selectAllChildren(source);
+      button.textContent = "Selected: press Ctrl+C";
+    }
+    setTimeout(() => {
+      button.textContent = label;
+    }, 4000);
+  };
+
+  const prepare = (root) => {
+    for (const button of root.querySelectorAll("[data-copy-target]")) {
+      button.hidden = false;
+      button.setAttribute("aria-live", "polite");
+    }
+  };
+
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-copy-target]");
+    if (button) {
+      copy(button);
+    }
+    for (const menu of document.querySelectorAll("details.menu[open]")) {
+      if (!menu.contains(event.target)) {
+        menu.open = false;
+      }
+    }
+  });
+
+  document.addEventListener("keydown", (event) => {
+    const menu = event.target.closest?.("details.menu[open]");
+    if (event.key === "Escape" && menu) {
+      menu.open = false;
+      menu.querySelector("summary").focus();
+    }
+  });
+
+  document.addEventListener("htmx:afterSwap", (event) => {
+    prepare(event.target);
+    focusErrors(event.target);
+  });
+
+  prepare(document);
+  foldSummaries();
+  PHONE.addEventListener("change", foldSummaries);
+  announceMessages();
+  focusErrors(document);
+  setInterval(refreshMoments, 60000);
+})();

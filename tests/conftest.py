@@ -1,0 +1,99 @@
+"""Fixtures and rules for every test."""
+
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from datetime import date
+from pathlib import Path
+
+import pytest
+from django.conf import LazySettings, settings
+from hypothesis import settings as hypothesis_settings
+
+from refunds import gateways
+from refunds.digitalriver.client import DigitalRiverClient
+from sandbox.store import Sandbox
+from sandbox.transport import in_process_for
+from tests.desk import Desk, SetClock
+from tests.network import close_network
+
+NEEDS_POSTGRESQL = "needs PostgreSQL"
+
+# Where failures must come back the same, hypothesis walks one fixed path; elsewhere it looks
+# for new ones. How long an example takes depends on the machine, so none has a deadline.
+hypothesis_settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
+hypothesis_settings.register_profile("desk", deadline=None)
+hypothesis_settings.load_profile("ci" if os.environ.get("CI") else "desk")
+
+
+def pytest_configure() -> None:
+    """Close the network before anything is collected."""
+    close_network()
+
+
+def pytest_collection_modifyitems(items: Iterable[pytest.Item]) -> None:
+    """Leave out what needs PostgreSQL where the database is another one."""
+    if settings.DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
+        return
+    for item in items:
+        if item.get_closest_marker("postgresql"):
+            item.add_marker(pytest.mark.skip(reason=NEEDS_POSTGRESQL))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """List by name the tests that were not run for want of PostgreSQL."""
+    names = sorted(
+        report.nodeid
+        for report in terminalreporter.stats.get("skipped", [])
+        if isinstance(report.longrepr, tuple) and NEEDS_POSTGRESQL in report.longrepr[2]
+    )
+    if names:
+        terminalreporter.section("not run: these need PostgreSQL (set DATABASE_URL)")
+        for name in names:
+            terminalreporter.write_line(name)
+
+
+@pytest.fixture(scope="session")
+def shop_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a stand-in's state file with the whole shop in it, to be copied."""
+    path = tmp_path_factory.mktemp("shop") / "sandbox.sqlite3"
+    sandbox = Sandbox(path, clock=SetClock(), shop_anchor=date(2026, 11, 1))
+    sandbox.close()
+    return path
+
+
+@pytest.fixture
+def clock() -> SetClock:
+    """Return the clock that the test sets."""
+    return SetClock()
+
+
+@pytest.fixture
+def sandbox(
+    shop_file: Path, tmp_path: Path, settings: LazySettings, clock: SetClock
+) -> Iterator[Sandbox]:
+    """Return a stand-in of this test's own; the pages of the desk speak to it as well."""
+    path = tmp_path / "sandbox.sqlite3"
+    for suffix in ("", "-wal", "-shm"):
+        if (kept := Path(f"{shop_file}{suffix}")).exists():
+            shutil.copy(kept, f"{path}{suffix}")
+    settings.SANDBOX_STATE = path
+    gateways.digital_river.cache_clear()
+    box = Sandbox(path, clock=clock)
+    yield box
+    box.close()
+    gateways.digital_river.cache_clear()
+
+
+@pytest.fixture
+def desk(sandbox: Sandbox, clock: SetClock, db: None) -> Desk:
+    """Return the desk beside its stand-in; both go by the test's clock."""
+    client = DigitalRiverClient(
+        base_url="http://sandbox.invalid",
+        api_key="sk_test_refund_desk",
+        version="2021-12-13",
+        timeout=5,
+        application_id="refund-desk/test",
+        transport=in_process_for(sandbox),
+    )
+    return Desk(sandbox, client, clock)

@@ -1,0 +1,1 @@
+"""Tests of the Digital River client and of what it reads."""
