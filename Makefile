@@ -75,7 +75,8 @@ bench: $(DEVELOPMENT) $(FRONT_END) ## Measure each screen against the floor page
 	$(BIN)/python -m benchmarks
 
 chromium:
-	@command -v chromium chromium-browser google-chrome >/dev/null 2>&1 || \
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || \
+	command -v google-chrome >/dev/null || \
 	if [ "$$(id -u)" = 0 ]; then \
 		apt-get update && apt-get install -y chromium; \
 	elif sudo -n true 2>/dev/null; then \

@@ -1,0 +1,1 @@
+"""The demo: its accounts, and the first filling of the desk with made-up orders."""

@@ -16,7 +16,7 @@ from django.utils import formats, timezone
 
 from refunds.errors import RefundDeskError
 from refunds.ledger import LineLeft
-from refunds.models import Refund, RefundReason
+from refunds.models import Grounds, Refund, RefundReason
 from refunds.money import minor_units, parse_amount, smallest
 from refunds.options import (
     WITH_AMOUNT,
@@ -25,10 +25,9 @@ from refunds.options import (
     Option,
     Position,
     Quote,
+    Seen,
     Selection,
 )
-from refunds.services.drafts import Grounds
-from refunds.services.refunds import Seen
 
 #: Digital River takes at most this many characters of a reason.
 REASON_LENGTH = 64
@@ -141,7 +140,9 @@ class OptionForm(forms.Form):
             min_value=0,
             max_value=line.units,
             initial=chosen.quantity if chosen else 0,
-            widget=forms.NumberInput(attrs={"inputmode": "numeric", "class": "quantity-input"}),
+            widget=forms.NumberInput(
+                attrs={"inputmode": "numeric", "class": "form-control quantity-input"}
+            ),
             error_messages={
                 "invalid": f"{label}: enter the quantity as a whole number.",
                 "min_value": f"{label}: the quantity cannot be negative.",
@@ -162,7 +163,7 @@ class OptionForm(forms.Form):
             initial="" if initial is None else self.typed(initial),
             widget=forms.TextInput(
                 attrs={
-                    "class": "money-input",
+                    "class": "form-control money-input",
                     "inputmode": "decimal" if minor_units(self.currency) else "numeric",
                     "autocomplete": "off",
                 }
@@ -243,9 +244,13 @@ class OptionForm(forms.Form):
         """Read the chosen option's fields and ask the position whether it can be refunded."""
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
         reason = cleaned.get("reason")
-        if reason is not None and reason.needs_text and not cleaned.get("reason_text"):
-            if not self.has_error("reason_text"):
-                self.add_error("reason_text", f"Write the reason for “{reason.label}”.")
+        if (
+            reason is not None
+            and reason.needs_text
+            and not cleaned.get("reason_text")
+            and not self.has_error("reason_text")
+        ):
+            self.add_error("reason_text", f"Write the reason for “{reason.label}”.")
         if cleaned.get("option"):
             self._clean_selection(Option(cleaned["option"]))
         return cleaned

@@ -1,4 +1,4 @@
-"""The component ledger: of each part of an order, what was charged, refunded, is in flight, is left.
+"""The component ledger: for each part of an order, what was charged, refunded, in flight, is left.
 
 Digital River shows three figures for a whole order and one for a line. A rep needs to know what
 each *component* can still give, so the desk keeps the account itself: the charges come from the
@@ -174,6 +174,11 @@ class LineLeft:
         value = share(self._basis, self._given_units + units, self._basis_units, self.currency)
         return max(ZERO, min(self.left, value - self._given))
 
+    @property
+    def most(self) -> Decimal:
+        """What refunding all the units that can still be refunded gives, in major units."""
+        return self.value_of(self.units)
+
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
@@ -184,6 +189,8 @@ class Ledger:
     lines: tuple[LineLeft, ...]
     #: What the order as a whole can still give: never more than Digital River has available.
     left: Decimal
+    #: What of that a partial Complete Order refund does not touch.
+    fees_left: Decimal
     charged: Decimal
     refunded: Decimal
     in_flight: Decimal
@@ -290,6 +297,14 @@ def build(order: OrderFigures, refunds: Sequence[RefundFigures]) -> Ledger:
     left = _available(order, holding, refunded=refunded, in_flight=in_flight)
     if consistent:
         left = min(left, add(entry.left for entry in entries))
+        fees = add(entry.left for entry in entries if entry.part.component in FEES)
+    else:
+        # Which refund took them cannot be told; Digital River leaves them out all the same.
+        fees = add(
+            _fulfilled_share(order, line, amount)
+            for line in order.lines
+            for amount in (line.fees, line.fee_tax)
+        )
     return Ledger(
         currency=order.currency,
         entries=entries,
@@ -297,6 +312,7 @@ def build(order: OrderFigures, refunds: Sequence[RefundFigures]) -> Ledger:
         if consistent
         else (),
         left=left,
+        fees_left=min(left, fees),
         charged=add(charges.values()),
         refunded=refunded,
         in_flight=in_flight,

@@ -12,6 +12,7 @@ include their tax.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from functools import cached_property
@@ -96,7 +97,9 @@ _CLOSED_STATES = {
         "refunded; until then, cancel the open items instead."
     ),
     "in_review": "Digital River is still reviewing this order, so nothing was charged yet.",
-    "pending_payment": "The payment of this order has not arrived yet, so there is nothing to refund.",
+    "pending_payment": (
+        "The payment of this order has not arrived yet, so there is nothing to refund."
+    ),
     "blocked": "Digital River blocked this order; the customer was not charged.",
     "cancelled": "This order was cancelled; the customer was not charged.",
 }
@@ -234,15 +237,22 @@ class Position:
                 "The payment of this order has not been captured yet, so there is no money to "
                 "give back. Try again once Digital River has captured it."
             )
-        if ledger.left <= 0:
-            if ledger.in_flight > 0:
-                held = format_money(ledger.in_flight, order.currency)
-                return (
-                    f"Nothing is left to refund: {held} is on its way in a refund that has not "
-                    "settled yet, and the rest is refunded."
-                )
-            return "Nothing is left to refund: everything the customer paid was given back."
-        return ""
+        return "" if ledger.left > 0 else self._why_nothing_is_left()
+
+    def _why_nothing_is_left(self) -> str:
+        order, ledger = self.order, self.ledger
+        if max(order.refunded, ledger.refunded) + ledger.in_flight < order.captured:
+            return (
+                "Digital River has nothing available to refund on this order, although not all of "
+                "it was given back. Look at the order in Digital River's Dashboard for the reason."
+            )
+        if ledger.in_flight > 0:
+            held = format_money(ledger.in_flight, order.currency)
+            return (
+                f"Nothing is left to refund: {held} is on its way in a refund that has not "
+                "settled yet, and the rest is refunded."
+            )
+        return "Nothing is left to refund: everything the customer paid was given back."
 
     @cached_property
     def choices(self) -> tuple[Choice, ...]:
@@ -268,7 +278,7 @@ class Position:
     @property
     def whole_order_limit(self) -> Decimal:
         """The most a *partial* Complete Order refund can give: all that is left, less the fees."""
-        return max(ZERO, self.ledger.left - self.ledger.left_of(FEES))
+        return self.ledger.left - self.ledger.fees_left
 
     @property
     def _carries_fees(self) -> bool:
@@ -290,7 +300,7 @@ class Position:
         if option is Option.COMPLETE_ORDER:
             return ledger.left, min(ledger.left, ledger.left_of(TAXES))
         if option is Option.LINE_ITEMS:
-            whole = add(line.left for line in ledger.lines)
+            whole = add(line.most for line in ledger.lines)
             tax = ledger.left_of({Component.TAX})
         else:
             drawn = DRAWS_ON[option]
@@ -300,29 +310,31 @@ class Position:
         return maximum, min(maximum, tax)
 
     def _why_closed(self, option: Option, maximum: Decimal) -> str:
-        if self.closed_because:
+        if self.closed_because or option is Option.COMPLETE_ORDER:
             return self.closed_because
-        if option is Option.COMPLETE_ORDER:
-            return ""
-        ledger = self.ledger
-        if not ledger.consistent:
+        if not self.ledger.consistent:
             return (
                 "The figures Digital River shows for this order do not add up, so it can only be "
                 "refunded as a Complete Order."
             )
         if option is Option.LINE_ITEMS:
-            if not any(line.left > 0 and line.units for line in ledger.lines):
+            if maximum <= 0:
                 return "Every line item was refunded already, or is in a refund on its way."
             return ""
-        drawn = DRAWS_ON[option]
-        charged, left = ledger.charged_of(drawn), ledger.left_of(drawn)
-        thing = _THING[option]
+        return self._why_component_closed(option, maximum)
+
+    def _why_component_closed(self, option: Option, maximum: Decimal) -> str:
+        drawn, thing = DRAWS_ON[option], _THING[option]
+        charged, left = self.ledger.charged_of(drawn), self.ledger.left_of(drawn)
         if charged <= 0:
             return f"This order was charged no {thing}."
         if left <= 0:
             amount = format_money(charged, self.order.currency)
             return f"All of the {thing} ({amount}) was refunded already, or is on its way."
-        if option in FULL_ONLY and maximum < left:
+        smallest_piece = left if option in FULL_ONLY else ZERO
+        if option is Option.FEES:
+            smallest_piece = min(self.fee_lines().values())
+        if maximum < smallest_piece:
             return (
                 f"Digital River refunds {thing} only in full, and of the whole order just "
                 f"{format_money(maximum, self.order.currency)} is left, less than the {thing}."
@@ -357,23 +369,25 @@ class Position:
             return self._quote(selection.option, parts, {"amount": amount})
         parts = self.ledger.spread(amount, DRAWS_ON[selection.option])
         request = {"type": WIRE_TYPES[selection.option], "amount": amount}
-        if self.ledger.estimated and amount == choice.maximum:
+        if self.ledger.estimated and amount == self.ledger.left_of(DRAWS_ON[selection.option]):
             # What is left is our estimate of Digital River's split: ask for all that it has.
             request = {"type": WIRE_TYPES[selection.option], "percent": 100}
         return self._quote(selection.option, parts, request)
 
     def _check_amount(self, amount: Decimal, choice: Choice) -> None:
         currency = self.order.currency
+        if amount.is_nan():
+            raise AmountInvalid("That is not an amount.", field="amount")
         if amount <= 0:
             least = format_money(smallest(currency), currency)
             raise AmountInvalid(f"Enter an amount of at least {least}.", field="amount")
+        if amount > choice.maximum:
+            most = format_money(choice.maximum, currency)
+            raise AmountInvalid(f"At most {most} can be refunded here.", field="amount")
         if not is_exact(amount, currency):
             raise AmountInvalid(
                 f"The amount has more decimals than {currency} has.", field="amount"
             )
-        if amount > choice.maximum:
-            most = format_money(choice.maximum, currency)
-            raise AmountInvalid(f"At most {most} can be refunded here.", field="amount")
 
     def _whole_order_parts(self, amount: Decimal) -> dict[Part, Decimal]:
         ledger, currency = self.ledger, self.order.currency
@@ -381,7 +395,7 @@ class Position:
             return ledger.spread(amount, Component)
         limit = self.whole_order_limit
         if amount > limit:
-            fees = format_money(ledger.left_of(FEES), currency)
+            fees = format_money(ledger.fees_left, currency)
             whole = format_money(ledger.left, currency)
             if limit <= 0:
                 raise AmountInvalid(
@@ -429,31 +443,40 @@ class Position:
         currency, label = self.order.currency, line.figures.label
         quantity_field, amount_field = f"quantity {chosen.line}", f"amount {chosen.line}"
         if chosen.quantity < 0 or chosen.quantity > line.units:
-            units = "1 unit" if line.units == 1 else f"{line.units} units"
-            raise QuantityInvalid(f"{label}: {units} can still be refunded.", field=quantity_field)
+            raise QuantityInvalid(
+                f"{label}: {_units(line.units)} can still be refunded.", field=quantity_field
+            )
         if chosen.quantity == 0:
             raise QuantityInvalid(
                 f"{label}: choose the number of units the amount is for.", field=quantity_field
             )
         most = line.value_of(chosen.quantity)
+        if most <= 0 < line.most:
+            raise QuantityInvalid(
+                f"{label}: earlier refunds already cover {_units(chosen.quantity)}; choose more "
+                "units.",
+                field=quantity_field,
+            )
         if most <= 0:
             raise AmountInvalid(f"{label}: nothing is left to refund.", field=quantity_field)
         amount = most if chosen.amount is None else chosen.amount
+        if amount.is_nan():
+            raise AmountInvalid(f"{label}: that is not an amount.", field=amount_field)
         if amount <= 0:
             least = format_money(smallest(currency), currency)
             raise AmountInvalid(
                 f"{label}: enter an amount of at least {least}, or leave the line out.",
                 field=amount_field,
             )
+        if amount > most:
+            raise AmountInvalid(
+                f"{label}: at most {format_money(most, currency)} can be refunded for "
+                f"{_units(chosen.quantity)}.",
+                field=amount_field,
+            )
         if not is_exact(amount, currency):
             raise AmountInvalid(
                 f"{label}: the amount has more decimals than {currency} has.", field=amount_field
-            )
-        if amount > most:
-            units = "1 unit" if chosen.quantity == 1 else f"{chosen.quantity} units"
-            raise AmountInvalid(
-                f"{label}: at most {format_money(most, currency)} can be refunded for {units}.",
-                field=amount_field,
             )
         return amount
 
@@ -494,3 +517,16 @@ class Position:
             estimated=self.choice(option).estimated,
             position=self,
         )
+
+
+def _units(number: int) -> str:
+    return "1 unit" if number == 1 else f"{number} units"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The figures on the review page the rep submitted, when it was made, and of which draft."""
+
+    figures: Mapping[str, Decimal]
+    at: datetime
+    draft_changed_at: datetime

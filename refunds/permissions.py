@@ -1,4 +1,4 @@
-"""The permission set **DigitalRiver Connector – Refunds** as a Django group, and who may do what."""
+"""The permission set **DigitalRiver Connector – Refunds** as a Django group; who may do what."""
 
 from django.contrib.auth.models import AnonymousUser, User
 

@@ -10,7 +10,7 @@ _LAST = "\U0010ffff"
 
 
 def search_key(text: str) -> str:
-    """Return the text without case, accents and extra spaces: “  Müller,  ANNA” → “muller, anna”."""
+    """Return the text without case, accents, extra spaces: “ Müller,  ANNA” → “muller, anna”."""
     decomposed = unicodedata.normalize("NFKD", text)
     bare = "".join(mark for mark in decomposed if not unicodedata.combining(mark))
     return " ".join(bare.replace("\x00", "").casefold().split())

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import reduce
-from operator import or_
 from typing import Any, Generic, TypeVar
 
 from django.contrib.auth.models import User
@@ -150,7 +149,7 @@ def selection_of(refund: Refund, lines: Sequence[OrderLine]) -> Selection:
         raise SelectionInvalid("Choose a refund option first.", field="option")
     option = Option(refund.option)
     keys = {line.pk: line.key for line in lines}
-    chosen = ()
+    chosen: tuple[LineSelection, ...] = ()
     if option in {Option.LINE_ITEMS, Option.FEES}:
         chosen = tuple(
             LineSelection(keys[line.order_line_id], line.quantity, line.amount)

@@ -1,20 +1,19 @@
 """What tests of the desk share: a clock that is set, orders of the shop, people."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from django.contrib.auth.models import Group, User
 
 from refunds.digitalriver.client import DigitalRiverClient
-from refunds.models import Order, Refund, RefundReason
-from refunds.options import Selection
+from refunds.models import Grounds, Order, Refund, RefundReason
+from refunds.options import Seen, Selection
 from refunds.permissions import GROUP_NAME, LEADS_GROUP_NAME
 from refunds.salesforce.payloads import order_record
 from refunds.selectors import order_position
-from refunds.services.drafts import Grounds, draft_choose, draft_create
+from refunds.services.drafts import draft_choose, draft_create
 from refunds.services.orders import order_mirror, order_refresh
-from refunds.services.refunds import Seen, refund_submit
+from refunds.services.refunds import refund_submit
 from sandbox.shop import SHOWCASE
 from sandbox.store import Sandbox
 
@@ -64,9 +63,7 @@ class Desk:
         """Return a draft in which this was chosen."""
         draft = draft_create(order=order, user=user, clock=self.clock)
         grounds = Grounds(reason=RefundReason.objects.get(label="Requested by customer"))
-        draft_choose(
-            draft=draft, user=user, selection=selection, grounds=grounds, clock=self.clock
-        )
+        draft_choose(draft=draft, user=user, selection=selection, grounds=grounds, clock=self.clock)
         return Refund.objects.get(pk=draft.pk)
 
     def seen(self, draft: Refund, selection: Selection) -> Seen:
@@ -106,5 +103,3 @@ def rep(username: str = "rep") -> User:
 def lead(username: str = "lead") -> User:
     """Return a person in the permission set who also looks into flagged refunds."""
     return person(username, GROUP_NAME, LEADS_GROUP_NAME)
-
-

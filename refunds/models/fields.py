@@ -1,12 +1,19 @@
 """The column types that the desk's tables share."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+if TYPE_CHECKING:
+    # Only the type checker's stubs know these as generic.
+    DecimalField = models.DecimalField[Any, Any]
+    CharField = models.CharField[Any, Any]
+else:
+    DecimalField, CharField = models.DecimalField, models.CharField
 
-class MoneyField(models.DecimalField):
+
+class MoneyField(DecimalField):
     """An amount in major units of the row's currency.
 
     Four decimals hold every ISO 4217 currency, and fifteen digits in all are what SQLite, which
@@ -19,7 +26,7 @@ class MoneyField(models.DecimalField):
         super().__init__(*args, **kwargs)
 
 
-class SearchKeyField(models.CharField):
+class SearchKeyField(CharField):
     """A text written by ``search_key``, indexed so that a prefix is a range of the index.
 
     PostgreSQL sorts text by a language's rules unless told otherwise; ranges of prefixes need the

@@ -1,5 +1,7 @@
 """Why refunds are made: a list that administrators keep."""
 
+from dataclasses import dataclass
+
 from django.db import models
 
 
@@ -18,7 +20,7 @@ class RefundReason(models.Model):
     needs_text = models.BooleanField(
         "needs words of the rep",
         default=False,
-        help_text="The rep must write the reason in their own words, which are sent instead.",
+        help_text="The rep must write the reason; their words are sent instead.",
     )
     active = models.BooleanField(default=True, help_text="Offered for new refunds.")
     position = models.PositiveSmallIntegerField(default=100)
@@ -28,3 +30,19 @@ class RefundReason(models.Model):
 
     def __str__(self) -> str:
         return self.label
+
+
+@dataclass(frozen=True, slots=True)
+class Grounds:
+    """Why the rep refunds: a reason from the list, words of their own, what stays inside."""
+
+    reason: RefundReason
+    #: Sent to Digital River instead of the reason's own text, at most 64 characters.
+    words: str = ""
+    note: str = ""
+    ticket_url: str = ""
+
+    @property
+    def wire_text(self) -> str:
+        """What Digital River is told."""
+        return self.words if self.reason.needs_text else self.reason.wire_text

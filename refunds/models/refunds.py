@@ -51,7 +51,7 @@ class Refund(models.Model):
         """Where a refund was made."""
 
         DESK = "desk", "Refund desk"
-        ELSEWHERE = "elsewhere", "Digital River Dashboard or API"
+        ELSEWHERE = "elsewhere", "Outside the desk"
 
     class OptionChoice(models.TextChoices):
         """The refund options as column values."""
@@ -246,13 +246,12 @@ class Refund(models.Model):
     @property
     def held_amount(self) -> Decimal:
         """What the refund holds or gave, in major units of its currency."""
+        held: Decimal | None = ZERO
         if self.state == self.State.SUCCEEDED:
-            return self.refunded_amount
-        if self.state not in self.HOLDING:
-            return ZERO
-        if self.accepted_amount is not None:
-            return self.accepted_amount
-        return self.requested_amount or ZERO
+            held = self.refunded_amount
+        elif self.state in self.HOLDING:
+            held = self.requested_amount if self.accepted_amount is None else self.accepted_amount
+        return held or ZERO
 
     def parts(self, line_keys: Mapping[int, str]) -> dict[Part, Decimal]:
         """Return what the refund is made up of; reads its lines, so prefetch them for many.

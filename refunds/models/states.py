@@ -77,7 +77,9 @@ _MEANINGS = {
         "We do not know yet whether Digital River took this; do not refund again. The desk looks "
         "until it is certain."
     ),
-    "not_sent": "This refund never reached Digital River. No money will move; it can be sent again.",
+    "not_sent": (
+        "This refund never reached Digital River. No money will move; it can be sent again."
+    ),
     "pending": (
         "Requested: Digital River has taken the refund, but the money has not moved yet. This "
         "usually takes up to 24 hours."

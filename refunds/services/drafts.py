@@ -1,7 +1,6 @@
-"""Drafts: a refund before it is submitted. Each has an address of its own and belongs to one rep."""
+"""Drafts: a refund before it is submitted, with addresses of its own, that belongs to one rep."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -11,27 +10,11 @@ from django.utils import timezone
 
 from refunds import selectors
 from refunds.errors import DraftClosed, OrderNotEligible
-from refunds.models import COMMAND, Actor, Order, OrderLine, Refund, RefundLine, RefundReason
+from refunds.models import COMMAND, Actor, Grounds, Order, OrderLine, Refund, RefundLine
 from refunds.options import WITH_AMOUNT, Quote, Selection
 from refunds.permissions import require_issue
 from refunds.services.orders import Clock
 from refunds.services.settlements import history_add, refund_create
-
-
-@dataclass(frozen=True, slots=True)
-class Grounds:
-    """Why the rep refunds: a reason from the list, words of their own, what stays inside."""
-
-    reason: RefundReason
-    #: Sent to Digital River instead of the reason's own text, at most 64 characters.
-    words: str = ""
-    note: str = ""
-    ticket_url: str = ""
-
-    @property
-    def wire_text(self) -> str:
-        """What Digital River is told."""
-        return self.words if self.reason.needs_text else self.reason.wire_text
 
 
 @transaction.atomic

@@ -284,24 +284,17 @@ def _take_refunds(
         if attempt.digital_river_id and attempt.digital_river_id not in by_id
     }
     for told in reversed(refunds):
-        refund = by_id.get(told.id)
+        known = by_id.get(told.id)
         flag = ""
-        if refund is None and told.id in superseded and told.state in _GAVE_NOTHING:
+        if known is None and told.id in superseded and told.state in _GAVE_NOTHING:
             # An earlier attempt that failed, after which the refund was sent again.
             continue
-        if refund is None and told.reference in attempts:
-            named = by_pk[attempts[told.reference].refund_id]
-            if named.digital_river_id or named.state not in _MAY_TURN_UP:
-                flag = (
-                    f"Digital River has one more refund under the reference of {named.reference}: "
-                    "the customer may be paid twice."
-                )
-            else:
-                refund = named
-                _attempt_found(attempts[told.reference], told)
-        if refund is None:
+        if known is None and told.reference in attempts:
+            attempt = attempts[told.reference]
+            known, flag = _named(by_pk[attempt.refund_id], attempt, told, at=at, actor=actor)
+        if known is None:
             position = selectors.position_of(order, lines, _newest_first(ours))
-            refund = refund_adopt(
+            known = refund_adopt(
                 order=order,
                 told=told,
                 position=position,
@@ -310,24 +303,24 @@ def _take_refunds(
                 actor=actor,
                 flag=flag,
             )
-            ours.append(refund)
+            ours.append(known)
         else:
-            refund_take(refund=refund, told=told, lines=lines, at=at, actor=actor)
-        by_id[told.id] = refund
-        seen.add(refund.pk)
-        if figures_hold and not refund.listed:
-            Refund.objects.filter(pk=refund.pk).update(listed=True)
-            refund.listed = True
+            refund_take(refund=known, told=told, lines=lines, at=at, actor=actor)
+        by_id[told.id] = known
+        seen.add(known.pk)
+        if figures_hold and not known.listed:
+            Refund.objects.filter(pk=known.pk).update(listed=True)
+            known.listed = True
     for refund in ours:
-        attempt = latest.get(refund.pk)
+        last = latest.get(refund.pk)
         # Only a look that began after the outcome became unknown says anything about it.
         if (
             refund.state == Refund.State.UNKNOWN
             and refund.pk not in seen
-            and attempt is not None
-            and (attempt.answered_at or attempt.lease_until) <= read_at
+            and last is not None
+            and (last.answered_at or last.lease_until) <= read_at
         ):
-            refund_missing(refund=refund, attempt=attempt, at=read_at, actor=actor)
+            refund_missing(refund=refund, attempt=last, at=read_at, actor=actor)
     return selectors.order_position(order)
 
 
@@ -337,10 +330,32 @@ _GAVE_NOTHING = frozenset({Refund.State.FAILED, Refund.State.EXPIRED})
 _MAY_TURN_UP = frozenset({Refund.State.SUBMITTING, Refund.State.UNKNOWN, Refund.State.NOT_SENT})
 
 
-def _attempt_found(attempt: RefundAttempt, told: payloads.Refund) -> None:
-    attempt.digital_river_id = told.id
-    attempt.outcome = f"Found at Digital River as {told.id}."
-    attempt.save(update_fields=["digital_river_id", "outcome"])
+def _named(
+    refund: Refund, attempt: RefundAttempt, told: payloads.Refund, *, at: datetime, actor: Actor
+) -> tuple[Refund | None, str]:
+    """Return our refund that Digital River's names by the attempt's reference, if it is that one.
+
+    Otherwise return None and what a lead must know: money is on its way that this refund's state
+    does not tell of. One that waits to be sent again is then called off, lest it be sent twice.
+    """
+    if refund.state in _MAY_TURN_UP and not refund.digital_river_id:
+        attempt.digital_river_id = told.id
+        attempt.outcome = f"Found at Digital River as {told.id}."
+        attempt.save(update_fields=["digital_river_id", "outcome"])
+        return refund, ""
+    if refund.state == Refund.State.QUEUED and told.state not in _GAVE_NOTHING:
+        refund.move_to(
+            Refund.State.CANCELLED,
+            actor=actor,
+            at=at,
+            summary="Called off: Digital River took an earlier attempt after all.",
+            settled_at=at,
+            next_check_at=None,
+        )
+    return None, (
+        f"Digital River has one more refund under the reference of {refund.reference}: "
+        "the customer may be paid twice."
+    )
 
 
 def _newest_first(refunds: Sequence[Refund]) -> list[Refund]:

@@ -5,8 +5,7 @@ in one transaction, the call is made outside any, and what came of it is written
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 
 import structlog
@@ -25,7 +24,7 @@ from refunds.errors import (
 from refunds.gateways import digital_river
 from refunds.models import COMMAND, Actor, Order, Refund, RefundAttempt
 from refunds.money import format_money
-from refunds.options import Position, Quote
+from refunds.options import Position, Quote, Seen
 from refunds.permissions import require_issue
 from refunds.services.attempts import attempt_record, attempt_send, attempt_start
 from refunds.services.drafts import draft_lock
@@ -35,15 +34,6 @@ _logger = structlog.get_logger(__name__)
 
 #: How long a settling round keeps others off a refund it is looking at.
 _CLAIM = timedelta(minutes=5)
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """The figures on the review page the rep submitted, when it was made, and of which draft."""
-
-    figures: Mapping[str, Decimal]
-    at: datetime
-    draft_changed_at: datetime
 
 
 def refund_submit(
@@ -78,10 +68,9 @@ def refund_submit(
         refunds = selectors.refunds_of(order)
         position = selectors.position_of(order, lines, refunds)
         quote = position.quote(selectors.selection_of(current, lines))
-        if quote.figures() != seen.figures:
-            raise FiguresChanged(
-                _why_changed(refunds, seen), seen=seen.figures, now=quote.figures()
-            )
+        if quote.figures() != seen.figures or current.updated_at != seen.draft_changed_at:
+            why = _why_changed(current, refunds, seen)
+            raise FiguresChanged(why, seen=seen.figures, now=quote.figures())
         attempt = attempt_start(
             refund=current,
             quote=quote,

@@ -108,7 +108,7 @@ def refund_parts_save(
 
 def refund_is_as_told(refund: Refund, told: payloads.Refund) -> bool:
     """Tell whether taking on this answer would change nothing."""
-    if refund.state != told.state or refund.digital_river_id != told.id:
+    if refund.state != Refund.State(told.state) or refund.digital_river_id != told.id:
         return False
     if told.requested_amount not in (None, refund.accepted_amount):
         return False
@@ -131,52 +131,19 @@ def refund_take(
     An amount other than the one the rep was shown, a success after we had written the refund off
     and a state that contradicts a settled one are flagged for a lead.
     """
-    flags = [refund.flag] if refund.flag else []
-    changes: dict[str, Any] = {}
-    if not refund.digital_river_id:
-        changes["digital_river_id"] = told.id
-        changes["digital_river_key"] = search_key(told.id)
-        if refund.state == Refund.State.NOT_SENT:
-            flags.append("It turned up at Digital River after it had counted as not sent.")
-    accepted = told.requested_amount
-    if accepted is not None and accepted != refund.accepted_amount:
-        changes["accepted_amount"] = accepted
-        if accepted != refund.requested_amount and refund.requested_amount is not None:
-            flags.append(
-                f"Digital River took {format_money(accepted, refund.currency)}; "
-                f"{format_money(refund.requested_amount, refund.currency)} was asked for."
-            )
-    if told.currency != refund.currency:
-        flags.append(f"Digital River shows this refund in {told.currency}.")
-    if told.expires_time != refund.information_expires_at:
-        changes["information_expires_at"] = told.expires_time
-    if told.state == Refund.State.SUCCEEDED and told.refunded_amount != refund.refunded_amount:
-        changes["refunded_amount"] = told.refunded_amount
-        expected = accepted if accepted is not None else refund.requested_amount
-        if expected is not None and told.refunded_amount != expected:
-            flags.append(
-                f"Digital River gave back {format_money(told.refunded_amount, refund.currency)} "
-                f"of {format_money(expected, refund.currency)}."
-            )
-    if told.failure_reason and told.failure_reason != refund.failure_reason:
-        changes["failure_reason"] = told.failure_reason[:255]
-
-    moves = told.state != refund.state and told.state in MOVES[refund.state]
-    if told.state != refund.state and not moves and told.state in _SETTLED:
-        flags.append(
-            f"Digital River now shows it as {Refund.State(told.state).label.lower()}, after it "
-            f"was {Refund.State(refund.state).label.lower()}."
-        )
-    flag = " ".join(dict.fromkeys(flags))[:500]
+    changes = _changes_told(refund, told)
+    remarks = [refund.flag, *_remarks(refund, told)]
+    state = Refund.State(told.state)
+    flag = " ".join(dict.fromkeys(remark for remark in remarks if remark))[:500]
     if flag != refund.flag:
         changes["flag"] = flag
         _logger.warning("refund.flagged", reference=refund.reference)
-    if moves:
-        settled = told.state in _SETTLED
+    if state != refund.state and state in MOVES[refund.state]:
+        settled = state in _SETTLED
         changes["settled_at"] = at if settled else None
         changes["next_check_at"] = None if settled else next_look(refund, at)
         refund.move_to(
-            told.state,
+            state,
             actor=actor,
             at=at,
             summary=_summary(told, refund),
@@ -193,6 +160,53 @@ def refund_take(
     _rebook(refund, lines)
 
 
+def _changes_told(refund: Refund, told: payloads.Refund) -> dict[str, Any]:
+    """Return the columns that Digital River's answer changes, but for the state."""
+    changes: dict[str, Any] = {"information_expires_at": told.expires_time}
+    if not refund.digital_river_id:
+        changes["digital_river_id"] = told.id
+        changes["digital_river_key"] = search_key(told.id)
+    if told.requested_amount is not None:
+        changes["accepted_amount"] = told.requested_amount
+    if _has_succeeded(told):
+        changes["refunded_amount"] = told.refunded_amount
+    if told.failure_reason:
+        changes["failure_reason"] = told.failure_reason[:255]
+    return {name: value for name, value in changes.items() if getattr(refund, name) != value}
+
+
+def _remarks(refund: Refund, told: payloads.Refund) -> list[str]:
+    """Return what a lead should know of this answer, in sentences."""
+    remarks = []
+    state, asked = Refund.State(told.state), refund.requested_amount
+    accepted = told.requested_amount
+    if refund.state == Refund.State.NOT_SENT:
+        remarks.append("It turned up at Digital River after it had counted as not sent.")
+    if accepted is not None and asked is not None and accepted != asked:
+        remarks.append(
+            f"Digital River took {format_money(accepted, refund.currency)}; "
+            f"{format_money(asked, refund.currency)} was asked for."
+        )
+    if told.currency != refund.currency:
+        remarks.append(f"Digital River shows this refund in {told.currency}.")
+    expected = asked if accepted is None else accepted
+    if _has_succeeded(told) and expected is not None and told.refunded_amount != expected:
+        remarks.append(
+            f"Digital River gave back {format_money(told.refunded_amount, refund.currency)} "
+            f"of {format_money(expected, refund.currency)}."
+        )
+    if state in _SETTLED and state != refund.state and state not in MOVES[refund.state]:
+        remarks.append(
+            f"Digital River now shows it as {state.label.lower()}, after it was "
+            f"{Refund.State(refund.state).label.lower()}."
+        )
+    return remarks
+
+
+def _has_succeeded(told: payloads.Refund) -> bool:
+    return Refund.State(told.state) is Refund.State.SUCCEEDED
+
+
 def _rebook(refund: Refund, lines: Sequence[OrderLine]) -> None:
     """Make the parts sum to what the refund holds or gave; a released one keeps its last ones."""
     if refund.state not in Refund.HOLDING and refund.state != Refund.State.SUCCEEDED:
@@ -204,9 +218,9 @@ def _rebook(refund: Refund, lines: Sequence[OrderLine]) -> None:
 
 
 def _summary(told: payloads.Refund, refund: Refund) -> str:
-    if told.state == Refund.State.SUCCEEDED:
+    if _has_succeeded(told):
         return f"Succeeded: {format_money(told.refunded_amount, refund.currency)} given back."
-    if told.state == Refund.State.FAILED:
+    if told.state == "failed":
         return "Failed" + (f": {told.failure_reason}." if told.failure_reason else ".")
     return f"Digital River shows it as {Refund.State(told.state).label.lower()}."
 
@@ -230,7 +244,7 @@ def refund_adopt(
             next(iter(types)) if len(types) == 1 else "", option
         )
     parts = _parts_told(told, option, position)
-    settled = told.state in _SETTLED
+    settled = Refund.State(told.state) in _SETTLED
     submitted_at = told.created_time or at
     refund = refund_create(
         order=order,
@@ -240,7 +254,7 @@ def refund_adopt(
         currency=told.currency,
         requested_amount=add(parts.values()),
         accepted_amount=add(parts.values()),
-        refunded_amount=told.refunded_amount if told.state == Refund.State.SUCCEEDED else ZERO,
+        refunded_amount=told.refunded_amount if _has_succeeded(told) else ZERO,
         reason_text=told.reason[:64],
         digital_river_id=told.id,
         digital_river_key=search_key(told.id),
@@ -277,8 +291,8 @@ def _parts_told(told: payloads.Refund, option: Option, position: Position) -> di
             amount = told.refunded_amount
         if option is Option.COMPLETE_ORDER:
             partial = amount < ledger.left
-            components = [each for each in Component if not (partial and each in FEES)]
-            return ledger.spread(amount, components)
+            drawn = [each for each in Component if not (partial and each in FEES)]
+            return ledger.spread(amount, drawn)
         return ledger.spread(amount, DRAWS_ON[option])
     parts: dict[Part, Decimal] = {}
     for item in told.items:
@@ -289,7 +303,7 @@ def _parts_told(told: payloads.Refund, option: Option, position: Position) -> di
             "duty": ((Component.DUTY,), None),
         }.get(item.type, (tuple(Component), None))
         amount = item.amount
-        if amount is None and told.state == Refund.State.SUCCEEDED:
+        if amount is None and _has_succeeded(told):
             amount = item.refunded_amount
         if amount is None:
             left = ledger.left_of(components, line=line)

@@ -2,7 +2,7 @@
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required, permission_required
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
@@ -12,11 +12,12 @@ from refunds.errors import OrderUnreadable, SelectionInvalid
 from refunds.filters import OrderFilter
 from refunds.models import Actor, Order
 from refunds.services.orders import order_refresh
+from refunds.views.requests import DeskRequest
 
 
 @login_required
 @require_safe
-def order_list(request: HttpRequest) -> HttpResponse:
+def order_list(request: DeskRequest) -> HttpResponse:
     """List orders, newest first, or those that a search finds."""
     filters = OrderFilter(request.GET, queryset=Order.objects.all())
     search, after = request.GET.get("q", "")[:200], request.GET.get("after", "")
@@ -33,14 +34,14 @@ def order_list(request: HttpRequest) -> HttpResponse:
             "filter": filters,
             "form": filters.form,
             "search": search,
-            "narrowed": bool(search) or bool(filters.form.changed_data),
+            "narrowed": bool(search) or filters.is_narrowed,
         },
     )
 
 
 @login_required
 @require_safe
-def order(request: HttpRequest, order_number: str) -> HttpResponse:
+def order(request: DeskRequest, order_number: str) -> HttpResponse:
     """Show one order from the mirror; its money is read anew after loading when it is old."""
     found = get_object_or_404(Order, order_number=order_number)
     view = selectors.order_view(found, timezone.now())
@@ -49,7 +50,7 @@ def order(request: HttpRequest, order_number: str) -> HttpResponse:
 
 @login_required
 @require_POST
-def order_refresh_now(request: HttpRequest, order_number: str) -> HttpResponse:
+def order_refresh_now(request: DeskRequest, order_number: str) -> HttpResponse:
     """Read the order's money from Digital River; htmx gets the page's body, others the page."""
     found = get_object_or_404(Order, order_number=order_number)
     unreadable = ""
@@ -72,7 +73,7 @@ def order_refresh_now(request: HttpRequest, order_number: str) -> HttpResponse:
 @login_required
 @permission_required(permissions.ISSUE, raise_exception=True)
 @require_safe
-def order_proceed(request: HttpRequest, order_number: str) -> HttpResponse:
+def order_proceed(request: DeskRequest, order_number: str) -> HttpResponse:
     """Say what the Refunds action of an order leads to, before it does."""
     found = get_object_or_404(Order, order_number=order_number)
     view = selectors.order_view(found, timezone.now())

@@ -3,7 +3,7 @@
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required, permission_required
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
@@ -12,13 +12,14 @@ from refunds.errors import OrderUnreadable, RefundDeskError, SelectionInvalid
 from refunds.filters import RefundFilter
 from refunds.models import Actor, Refund
 from refunds.services.refunds import refund_cancel, refund_check, refund_retry
+from refunds.views.requests import DeskRequest
 
 issuer_required = permission_required(permissions.ISSUE, raise_exception=True)
 
 
 @login_required
 @require_safe
-def refund_list(request: HttpRequest) -> HttpResponse:
+def refund_list(request: DeskRequest) -> HttpResponse:
     """List every refund, newest first, or those that a search finds; and one's own drafts."""
     filters = RefundFilter(request.GET, queryset=Refund.objects.all())
     search, after = request.GET.get("search", "")[:200], request.GET.get("after", "")
@@ -27,7 +28,7 @@ def refund_list(request: HttpRequest) -> HttpResponse:
     except SelectionInvalid as error:
         messages.warning(request, str(error))
         page = selectors.refunds_page(filters.qs, search=search)
-    narrowed = bool(search) or bool(filters.form.changed_data)
+    narrowed = bool(search) or filters.is_narrowed
     return render(
         request,
         "refunds.html",
@@ -43,7 +44,7 @@ def refund_list(request: HttpRequest) -> HttpResponse:
 
 @login_required
 @require_safe
-def refund(request: HttpRequest, reference: str) -> HttpResponse:
+def refund(request: DeskRequest, reference: str) -> HttpResponse:
     """Show one refund with its history; a draft leads its owner to its step."""
     try:
         found = selectors.refund_by_reference(reference)
@@ -55,7 +56,7 @@ def refund(request: HttpRequest, reference: str) -> HttpResponse:
 @login_required
 @issuer_required
 @require_POST
-def refund_check_now(request: HttpRequest, reference: str) -> HttpResponse:
+def refund_check_now(request: DeskRequest, reference: str) -> HttpResponse:
     """Look at Digital River where the refund stands; htmx gets the page's body."""
     found = _refund(reference)
     unreadable = ""
@@ -75,7 +76,7 @@ def refund_check_now(request: HttpRequest, reference: str) -> HttpResponse:
 @login_required
 @issuer_required
 @require_POST
-def refund_send_again(request: HttpRequest, reference: str) -> HttpResponse:
+def refund_send_again(request: DeskRequest, reference: str) -> HttpResponse:
     """Send a refund again that failed, expired or never arrived."""
     found = _refund(reference)
     try:
@@ -90,7 +91,7 @@ def refund_send_again(request: HttpRequest, reference: str) -> HttpResponse:
 @login_required
 @issuer_required
 @require_POST
-def refund_call_off(request: HttpRequest, reference: str) -> HttpResponse:
+def refund_call_off(request: DeskRequest, reference: str) -> HttpResponse:
     """Call off a refund that waits to be sent or never arrived."""
     found = _refund(reference)
     try:
@@ -109,7 +110,7 @@ def _refund(reference: str) -> Refund:
         raise Http404 from None
 
 
-def _to_draft(request: HttpRequest, reference: str) -> HttpResponse:
+def _to_draft(request: DeskRequest, reference: str) -> HttpResponse:
     try:
         draft = selectors.draft_by_reference(reference, request.user)
     except Refund.DoesNotExist:

@@ -3,7 +3,7 @@
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required, permission_required
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils import timezone
@@ -23,6 +23,7 @@ from refunds.options import Position, Quote, Selection
 from refunds.services.drafts import draft_choose, draft_create, draft_discard
 from refunds.services.orders import order_refresh
 from refunds.services.refunds import refund_submit
+from refunds.views.requests import DeskRequest
 
 issuer_required = permission_required(permissions.ISSUE, raise_exception=True)
 
@@ -30,7 +31,7 @@ issuer_required = permission_required(permissions.ISSUE, raise_exception=True)
 @login_required
 @issuer_required
 @require_safe
-def select_order(request: HttpRequest) -> HttpResponse:
+def select_order(request: DeskRequest) -> HttpResponse:
     """First step from the navigation: list and search the orders that can be refunded now."""
     orders = Order.objects.filter(refundable=True)
     search, after = request.GET.get("q", "")[:200], request.GET.get("after", "")
@@ -46,7 +47,7 @@ def select_order(request: HttpRequest) -> HttpResponse:
 @login_required
 @issuer_required
 @require_POST
-def draft_begin(request: HttpRequest, order_number: str) -> HttpResponse:
+def draft_begin(request: DeskRequest, order_number: str) -> HttpResponse:
     """Begin a refund of this order."""
     order = get_object_or_404(Order, order_number=order_number)
     try:
@@ -60,7 +61,7 @@ def draft_begin(request: HttpRequest, order_number: str) -> HttpResponse:
 @login_required
 @issuer_required
 @require_http_methods(["GET", "HEAD", "POST"])
-def draft_option(request: HttpRequest, reference: str) -> HttpResponse:
+def draft_option(request: DeskRequest, reference: str) -> HttpResponse:
     """Second step: choose why and what to refund."""
     draft = _draft(request, reference)
     if not draft.is_draft or draft.is_expired(timezone.now()):
@@ -95,7 +96,7 @@ def draft_option(request: HttpRequest, reference: str) -> HttpResponse:
 @login_required
 @issuer_required
 @require_POST
-def draft_total(request: HttpRequest, reference: str) -> HttpResponse:
+def draft_total(request: DeskRequest, reference: str) -> HttpResponse:
     """Work out the live total of what is chosen right now; nothing is kept."""
     draft = _draft(request, reference)
     if not draft.is_draft:
@@ -110,7 +111,7 @@ def draft_total(request: HttpRequest, reference: str) -> HttpResponse:
 @login_required
 @issuer_required
 @require_http_methods(["GET", "HEAD", "POST"])
-def draft_review(request: HttpRequest, reference: str) -> HttpResponse:
+def draft_review(request: DeskRequest, reference: str) -> HttpResponse:
     """Third step: show what will be sent and what it really does; submit it."""
     draft = _draft(request, reference)
     if not draft.is_draft or draft.is_expired(timezone.now()):
@@ -132,12 +133,15 @@ def draft_review(request: HttpRequest, reference: str) -> HttpResponse:
         else:
             return redirect("refunds:confirm", draft.reference)
     elif form.is_bound:
-        error, status = SelectionInvalid(" ".join(form.errors.get("seen", []))), 422
+        error, status = (
+            SelectionInvalid(" ".join(str(each) for each in form.errors.get("seen", []))),
+            422,
+        )
     return _review_page(request, draft, error, status)
 
 
 def _review_page(
-    request: HttpRequest, draft: Refund, error: RefundDeskError | None, status: int
+    request: DeskRequest, draft: Refund, error: RefundDeskError | None, status: int
 ) -> HttpResponse:
     """Show the review as things stand now, with what kept the last submit from going through."""
     unreadable = ""
@@ -178,7 +182,7 @@ def _review_page(
 @login_required
 @issuer_required
 @require_safe
-def confirm(request: HttpRequest, reference: str) -> HttpResponse:
+def confirm(request: DeskRequest, reference: str) -> HttpResponse:
     """Fourth step: what happened, what happens next, what to tell the customer."""
     draft = _draft(request, reference)
     if draft.submitted_at is None:
@@ -197,7 +201,7 @@ def confirm(request: HttpRequest, reference: str) -> HttpResponse:
 @login_required
 @issuer_required
 @require_POST
-def draft_drop(request: HttpRequest, reference: str) -> HttpResponse:
+def draft_drop(request: DeskRequest, reference: str) -> HttpResponse:
     """Discard a draft."""
     draft = _draft(request, reference)
     try:
@@ -212,14 +216,14 @@ def draft_drop(request: HttpRequest, reference: str) -> HttpResponse:
 # -- shared by the steps ---------------------------------------------------------------------------
 
 
-def _draft(request: HttpRequest, reference: str) -> Refund:
+def _draft(request: DeskRequest, reference: str) -> Refund:
     try:
         return selectors.draft_by_reference(reference, request.user)
     except Refund.DoesNotExist:
         raise Http404 from None
 
 
-def _closed(request: HttpRequest, draft: Refund) -> HttpResponse:
+def _closed(request: DeskRequest, draft: Refund) -> HttpResponse:
     """Lead from a step of a draft that is none any more to where things stand."""
     draft.refresh_from_db()
     if draft.submitted_at is not None:
@@ -227,7 +231,7 @@ def _closed(request: HttpRequest, draft: Refund) -> HttpResponse:
     return render(request, "draft_closed.html", {"draft": draft, "order": draft.order}, status=410)
 
 
-def _position(request: HttpRequest, draft: Refund) -> tuple[Position, str]:
+def _position(request: DeskRequest, draft: Refund) -> tuple[Position, str]:
     """Read the order anew; where that fails, say why and go on with the figures at hand."""
     try:
         return order_refresh(order=draft.order, actor=Actor.person(request.user)), ""

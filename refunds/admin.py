@@ -1,0 +1,479 @@
+"""Django's admin: orders and refunds to look at, reasons to keep.
+
+The desk alone writes orders and refunds; here nothing of theirs is added, changed or deleted.
+"""
+
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.contrib import admin
+from django.core.exceptions import ValidationError
+from django.core.paginator import Paginator
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest
+from django.utils.functional import cached_property
+from django.utils.html import format_html
+
+from refunds.models import (
+    HistoryEntry,
+    Order,
+    OrderLine,
+    Refund,
+    RefundAttempt,
+    RefundLine,
+    RefundReason,
+)
+from refunds.money import format_money
+from refunds.search_keys import prefix_range, search_key
+
+if TYPE_CHECKING:
+    AnyAdmin = admin.ModelAdmin[Any]
+    AnyPaginator = Paginator[Any]
+    OrderLines = admin.TabularInline[OrderLine, Order]
+    RefundLines = admin.TabularInline[RefundLine, Refund]
+    Attempts = admin.StackedInline[RefundAttempt, Refund]
+    History = admin.TabularInline[HistoryEntry, Refund]
+    Reasons = admin.ModelAdmin[RefundReason]
+    ReasonForm = forms.ModelForm[RefundReason]
+else:
+    # Django's classes take no type arguments when they run.
+    AnyAdmin = Reasons = admin.ModelAdmin
+    AnyPaginator = Paginator
+    OrderLines = RefundLines = History = admin.TabularInline
+    Attempts = admin.StackedInline
+    ReasonForm = forms.ModelForm
+
+#: A list shows no more rows than this: older ones are found by searching and filtering.
+MOST_ROWS = 1_000
+#: A reason in use names this many of the refunds that use it.
+_USES_NAMED = 5
+
+
+class CappedPaginator(AnyPaginator):
+    """Pages through the first rows only, so that a million of them are never counted."""
+
+    @cached_property
+    def count(self) -> int:
+        """How many rows there are to page through, ``MOST_ROWS`` at most."""
+        rows: QuerySet[Model] = self.object_list
+        return rows.order_by().values("pk")[:MOST_ROWS].count()
+
+
+class LookOnly:
+    """No way to add, change or delete."""
+
+    def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Nothing is added here."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Nothing is changed here."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Nothing is deleted here."""
+        return False
+
+
+class LookOnlyInline(LookOnly):
+    """Rows of something, shown to whoever may see that thing."""
+
+    extra = 0
+    can_delete = False
+
+    def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Who opened the page may see its rows."""
+        return True
+
+
+class RecordAdmin(LookOnly, AnyAdmin):
+    """A large table to look at: searched by its keys, never counted, linked to the desk's pages."""
+
+    actions = None
+    paginator = CappedPaginator
+    list_per_page = 50
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    # Other columns have no index to sort by.
+    sortable_by: Sequence[str] = ()
+    search_help_text = (
+        f"Finds what begins with these words. The list shows the newest {MOST_ROWS:,}: search for "
+        "older ones."
+    )
+
+    def prefixes(self, prefix: str) -> Mapping[str, str]:
+        """Return what each key column has to begin with."""
+        return dict.fromkeys(self.search_fields, prefix)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Find rows of which any key begins with the term, each key by its own index."""
+        prefix = search_key(search_term)
+        if not prefix:
+            return queryset, False
+        arms = []
+        for key, text in self.prefixes(prefix).items():
+            first, last = prefix_range(text)
+            arm = queryset.filter(**{f"{key}__gte": first, f"{key}__lt": last}).order_by(key)
+            nearest = arm.values("pk")[:MOST_ROWS]
+            arms.append(self.model._default_manager.filter(pk__in=nearest).values("pk"))
+        return queryset.filter(pk__in=arms[0].union(*arms[1:])), False
+
+    def get_view_on_site_url(self, obj: Any = None) -> str | None:
+        """Return the desk's page; a draft has one only for the rep whose it is."""
+        if obj is None or (isinstance(obj, Refund) and obj.is_draft):
+            return None
+        return str(obj.get_absolute_url())
+
+    @admin.display(description="at the desk")
+    def desk_page(self, row: Any) -> str:
+        """Link to the row's page at the desk."""
+        address = self.get_view_on_site_url(row)
+        return format_html('<a href="{}">Open</a>', address) if address else "–"
+
+
+def _money(column: str, description: str, *, of: str = "") -> Callable[[Any], str]:
+    """Return a column that shows an amount with its currency, which ``of`` leads to."""
+
+    @admin.display(description=description)
+    def shown(row: Any) -> str:
+        amount = getattr(row, column)
+        holder = getattr(row, of) if of else row
+        return "–" if amount is None else format_money(amount, holder.currency)
+
+    shown.__name__ = column
+    return shown
+
+
+class CurrencyFilter(admin.SimpleListFilter):
+    """The currencies that orders have, each found by one step along their index."""
+
+    title = "currency"
+    parameter_name = "currency"
+
+    def lookups(self, request: HttpRequest, model_admin: AnyAdmin) -> list[tuple[str, str]]:
+        """Return the currencies on offer."""
+        return [(currency, currency) for currency in self._currencies()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Keep the orders in the chosen currency."""
+        return queryset.filter(currency=self.value()) if self.value() else queryset
+
+    @staticmethod
+    def _currencies() -> Iterator[str]:
+        currencies = Order.objects.order_by("currency").values_list("currency", flat=True)
+        currency = currencies.first()
+        while currency is not None:
+            yield currency
+            currency = currencies.filter(currency__gt=currency).first()
+
+
+_LINE_AMOUNTS = (
+    _money("product_amount", "product", of="order"),
+    _money("tax_amount", "tax", of="order"),
+    _money("fees_amount", "fees", of="order"),
+    _money("fee_tax_amount", "fee tax", of="order"),
+    _money("duty_amount", "importer duty", of="order"),
+    _money("importer_tax_amount", "importer tax", of="order"),
+    _money("available_amount", "available to refund", of="order"),
+)
+
+
+class OrderLineInline(LookOnlyInline, OrderLines):
+    """An order's lines."""
+
+    model = OrderLine
+    ordering = ("position", "id")
+    fields = readonly_fields = (
+        "product_name",
+        "sku",
+        "state",
+        "quantity",
+        "fulfilled_quantity",
+        "cancelled_quantity",
+        *_LINE_AMOUNTS,
+        "digital_river_id",
+        "salesforce_id",
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[OrderLine]:
+        """Read the lines with their order, which knows their currency."""
+        return super().get_queryset(request).select_related("order")
+
+
+_TOTAL = _money("total_amount", "total")
+_LEFT = _money("left_amount", "left to refund")
+_ORDER_AMOUNTS = (
+    _TOTAL,
+    _money("product_amount", "product"),
+    _money("tax_amount", "tax"),
+    _money("shipping_amount", "shipping"),
+    _money("shipping_tax_amount", "shipping tax"),
+    _money("duty_amount", "importer duty"),
+    _money("importer_tax_amount", "importer tax"),
+    _money("fees_amount", "fees"),
+    _money("fee_tax_amount", "fee tax"),
+    _money("captured_amount", "captured"),
+    _money("refunded_amount", "refunded"),
+    _money("available_amount", "available to refund"),
+    _LEFT,
+)
+
+
+@admin.register(Order)
+class OrderAdmin(RecordAdmin):
+    """Orders as the mirror has them."""
+
+    inlines = (OrderLineInline,)
+    list_display = (
+        "order_number",
+        "account_name",
+        "buyer_name",
+        "state",
+        _TOTAL,
+        _LEFT,
+        "ordered_at",
+        "desk_page",
+    )
+    list_filter = ("state", CurrencyFilter, "refundable")
+    search_fields = Order.SEARCH_KEYS
+    readonly_fields = ("desk_page", *_ORDER_AMOUNTS)
+    fieldsets = (
+        (
+            None,
+            {
+                "fields": (
+                    "order_number",
+                    "desk_page",
+                    "account_name",
+                    "buyer_name",
+                    "buyer_email",
+                    "ordered_at",
+                )
+            },
+        ),
+        ("Money", {"fields": ("currency", *_ORDER_AMOUNTS)}),
+        (
+            "Digital River",
+            {
+                "fields": (
+                    "digital_river_id",
+                    "state",
+                    "payment",
+                    "payment_type",
+                    "capture_completed",
+                    "refundable",
+                    "refreshed_at",
+                )
+            },
+        ),
+        (
+            "Salesforce",
+            {
+                "fields": (
+                    "salesforce_id",
+                    "salesforce_status",
+                    "account_salesforce_id",
+                    "salesforce_modified_at",
+                )
+            },
+        ),
+    )
+
+
+class RefundLineInline(LookOnlyInline, RefundLines):
+    """A refund's lines with the parts they make up."""
+
+    model = RefundLine
+    fields = readonly_fields = (
+        "order_line",
+        "quantity",
+        _money("amount", "asked for", of="refund"),
+        _money("product_part", "product", of="refund"),
+        _money("tax_part", "tax", of="refund"),
+        _money("fees_part", "fees", of="refund"),
+        _money("fee_tax_part", "fee tax", of="refund"),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[RefundLine]:
+        """Read the lines with what they name."""
+        return super().get_queryset(request).select_related("order_line", "refund")
+
+
+class RefundAttemptInline(LookOnlyInline, Attempts):
+    """The times a refund was sent, and what came back."""
+
+    model = RefundAttempt
+    fields = readonly_fields = (
+        "reference",
+        "started_at",
+        "lease_until",
+        "answered_at",
+        "status",
+        "request_id",
+        "digital_river_id",
+        "outcome",
+        "missing_since",
+        "request",
+        "answer",
+    )
+
+
+class HistoryInline(LookOnlyInline, History):
+    """What happened to a refund, and who did it."""
+
+    model = HistoryEntry
+    fields = readonly_fields = (
+        "at",
+        "who",
+        "from_state",
+        "to_state",
+        "summary",
+        "request_id",
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[HistoryEntry]:
+        """Read the entries with the people they name."""
+        return super().get_queryset(request).select_related("actor")
+
+    @admin.display(description="by")
+    def who(self, entry: HistoryEntry) -> str:
+        """Name who or what did it."""
+        return entry.by
+
+
+_REQUESTED = _money("requested_amount", "requested")
+_REFUNDED = _money("refunded_amount", "refunded")
+_REFUND_AMOUNTS = (
+    _REQUESTED,
+    _money("accepted_amount", "accepted by Digital River"),
+    _REFUNDED,
+    _money("shipping_part", "shipping"),
+    _money("shipping_tax_part", "shipping tax"),
+    _money("duty_part", "importer duty"),
+    _money("importer_tax_part", "importer tax"),
+    _money("whole_part", "whole order, unsplit"),
+)
+
+
+@admin.register(Refund)
+class RefundAdmin(RecordAdmin):
+    """Refunds with all that is kept of them."""
+
+    inlines = (RefundLineInline, RefundAttemptInline, HistoryInline)
+    list_display = (
+        "reference",
+        "order",
+        "option",
+        "state",
+        _REQUESTED,
+        _REFUNDED,
+        "created_by",
+        "submitted_at",
+        "flag",
+        "desk_page",
+    )
+    list_select_related = ("order", "created_by")
+    list_filter = ("state", "option", "origin", ("flag", admin.EmptyFieldListFilter))
+    search_fields = ("reference_key", "digital_river_key", "order__number_key")
+    readonly_fields = ("desk_page", *_REFUND_AMOUNTS)
+    fieldsets = (
+        (
+            None,
+            {
+                "fields": (
+                    "reference",
+                    "desk_page",
+                    "order",
+                    "option",
+                    "state",
+                    "flag",
+                    "failure_reason",
+                    "refusal",
+                )
+            },
+        ),
+        ("Money", {"fields": ("currency", *_REFUND_AMOUNTS)}),
+        ("Grounds", {"fields": ("reason", "reason_text", "note", "ticket_url")}),
+        (
+            "Record",
+            {
+                "fields": (
+                    "origin",
+                    "digital_river_id",
+                    "listed",
+                    "created_by",
+                    "created_at",
+                    "updated_at",
+                    "draft_expires_at",
+                    "submitted_at",
+                    "settled_at",
+                    "information_expires_at",
+                    "next_check_at",
+                )
+            },
+        ),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Refund]:
+        """Read the refunds with what each names."""
+        return super().get_queryset(request).select_related("order", "created_by", "reason")
+
+    def prefixes(self, prefix: str) -> Mapping[str, str]:
+        """Read a reference with or without its letter and dashes, as the desk's own search does."""
+        digits = "".join(mark for mark in prefix.removeprefix("r") if mark not in "- ")
+        keys = super().prefixes(prefix)
+        return {**keys, "reference_key": digits} if digits.isdigit() else keys
+
+
+class RefundReasonForm(ReasonForm):
+    """A reason, with texts that Digital River takes."""
+
+    class Meta:
+        model = RefundReason
+        fields = ("label", "wire_text", "needs_text", "active", "position")
+
+    def clean_label(self) -> str:
+        """Refuse what is not one line of text."""
+        return _one_line(self.cleaned_data["label"])
+
+    def clean_wire_text(self) -> str:
+        """Refuse what is not one line of text."""
+        return _one_line(self.cleaned_data["wire_text"])
+
+
+def _one_line(text: str) -> str:
+    """Return the text; raises ``ValidationError`` for control characters and line breaks."""
+    if any(unicodedata.category(mark) in {"Cc", "Cs", "Zl", "Zp"} for mark in text):
+        raise ValidationError(
+            "Write it on one line, without tabs and other control characters.", code="control"
+        )
+    return text
+
+
+@admin.register(RefundReason)
+class RefundReasonAdmin(Reasons):
+    """The reasons that reps choose from."""
+
+    form = RefundReasonForm
+    list_display = ("label", "wire_text", "needs_text", "active", "position")
+    list_filter = ("active",)
+
+    def get_deleted_objects(
+        self, objs: Sequence[Any] | QuerySet[Any], request: HttpRequest
+    ) -> tuple[list[Any], dict[str, int], set[str], list[str]]:
+        """Say which refunds keep reasons from being deleted.
+
+        Django would read and list every refund of the reason.
+        """
+        uses = Refund.objects.filter(reason__in=[reason.pk for reason in objs])
+        named = list(uses.order_by("-pk").values_list("reference", flat=True)[: _USES_NAMED + 1])
+        if not named:
+            return super().get_deleted_objects(objs, request)
+        protected = [f"Refund {reference}" for reference in named[:_USES_NAMED]]
+        if len(named) > _USES_NAMED:
+            protected.append("and more")
+        return [], {}, set(), protected
