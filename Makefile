@@ -37,8 +37,8 @@ install: $(DEVELOPMENT) $(FRONT_END) ## Make the environment: Python and front-e
 
 run: $(RUNTIME) $(FRONT_END) var/secret-key ## Serve the demo on http://127.0.0.1:8000 (PORT= changes it)
 	@$(DEMO) migrate --verbosity 0
-	@$(DEMO) demo
-	@echo "The refund desk: http://127.0.0.1:$(PORT)/ (Ctrl+C stops it)"
+	@$(DEMO) demo --address http://127.0.0.1:$(PORT)/
+	@echo "Ctrl+C stops it."
 	@$(DEMO) runserver 127.0.0.1:$(PORT)
 
 reset: ## Forget the demo's data; the next `make run` starts afresh

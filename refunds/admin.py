@@ -118,8 +118,8 @@ class RecordAdmin(LookOnly, AnyAdmin):
         for key, text in self.prefixes(prefix).items():
             first, last = prefix_range(text)
             arm = queryset.filter(**{f"{key}__gte": first, f"{key}__lt": last}).order_by(key)
-            nearest = arm.values("pk")[:MOST_ROWS]
-            arms.append(self.model._default_manager.filter(pk__in=nearest).values("pk"))
+            nearest = self.model._default_manager.filter(pk__in=arm.values("pk")[:MOST_ROWS])
+            arms.append(nearest.order_by().values("pk"))
         return queryset.filter(pk__in=arms[0].union(*arms[1:])), False
 
     def get_view_on_site_url(self, obj: Any = None) -> str | None:

@@ -500,11 +500,9 @@ def _found_page(
             arm = arm.filter(**{f"{key}__gte": text}).exclude(
                 Q(**{key: text}) & (Q(**{f"{column}__gt": at}) | Q(**{column: at, "id__gte": pk}))
             )
-        arms.append(
-            rows.model._default_manager.filter(
-                pk__in=arm.order_by(key, f"-{column}", "-id").values("pk")[: PAGE_SIZE + 1]
-            ).values("pk")
-        )
+        nearest = arm.order_by(key, f"-{column}", "-id").values("pk")[: PAGE_SIZE + 1]
+        # A part of a union has no order of its own; the model's would be put there.
+        arms.append(rows.model._default_manager.filter(pk__in=nearest).order_by().values("pk"))
     chosen = arms[0].union(*arms[1:], all=True) if len(arms) > 1 else arms[0]
     found = [
         (min(value for key in keys if (value := _value(row, key)).startswith(prefix)), row)

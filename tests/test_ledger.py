@@ -5,7 +5,17 @@ from decimal import Decimal
 
 import pytest
 
-from refunds.ledger import FEES, TAXES, Component, Ledger, Part, Standing, build, rescale
+from refunds.ledger import (
+    FEES,
+    TAXES,
+    Component,
+    Ledger,
+    Part,
+    RefundFigures,
+    Standing,
+    build,
+    rescale,
+)
 from tests.properties.orders import (
     PRODUCT,
     SHIPPING,
@@ -56,7 +66,7 @@ def test_charges_add_up_to_the_total() -> None:
     ledger = build(figures, [])
     assert ledger.consistent
     assert ledger.charged == figures.total == ledger.left == money("149.10")
-    assert (ledger.refunded, ledger.in_flight) == (0, 0)
+    assert ledger.refunded == ledger.in_flight == 0
 
 
 def test_charges_by_component() -> None:
@@ -189,6 +199,11 @@ def test_available_counts_a_listed_hold_once() -> None:
     assert build(order(line(), available="6.00"), [hold]).left == money("6.00")
 
 
+def test_available_that_forgot_a_listed_hold_is_not_believed() -> None:
+    hold = refund({PRODUCT: "4.00"}, listed=True)
+    assert build(order(line(), available="10.00"), [hold]).left == money("6.00")
+
+
 def test_available_is_less_a_success_that_is_not_listed() -> None:
     gave = refund({PRODUCT: "4.00"}, standing=Standing.REFUNDED, listed=False)
     ledger = build(order(line(), available="10.00"), [gave])
@@ -205,7 +220,7 @@ def test_released_refunds_hold_nothing() -> None:
     released = refund({PRODUCT: "4.00"}, standing=Standing.RELEASED)
     ledger = build(order(line()), [released])
     assert ledger.left == money("10.00")
-    assert (ledger.refunded, ledger.in_flight) == (0, 0)
+    assert ledger.refunded == ledger.in_flight == 0
     assert left(ledger, PRODUCT) == money("10.00")
 
 
@@ -312,7 +327,7 @@ def test_rescale_gives_the_unit_left_over_to_the_earlier_part_however_they_come(
 def test_line_values_of_units_add_up_with_the_last_taking_the_remainder() -> None:
     figures = order(line(product="9.10", tax="0.90", quantity=3))
     values = []
-    refunds = []
+    refunds: list[RefundFigures] = []
     for _ in range(3):
         ledger = build(figures, refunds)
         only = ledger.line("L1")
@@ -324,7 +339,7 @@ def test_line_values_of_units_add_up_with_the_last_taking_the_remainder() -> Non
     assert values == [money("3.33"), money("3.34"), money("3.33")]
     only = build(figures, refunds).line("L1")
     assert only is not None
-    assert (only.units, only.left, only.value_of(1)) == (0, 0, 0)
+    assert only.units == only.left == only.value_of(1) == 0
 
 
 def test_line_of_an_order_it_is_not_on_is_none() -> None:
@@ -337,6 +352,13 @@ def test_line_units_are_less_the_cancelled() -> None:
     assert only is not None
     assert (only.units, only.left) == (2, money("20.00"))
     assert only.value_of(1) == money("10.00")
+
+
+def test_line_units_are_no_more_than_the_fulfilled() -> None:
+    figures = order(line(product="30.00", quantity=3, fulfilled=2), captured="20.00")
+    only = build(figures, []).line("L1")
+    assert only is not None
+    assert (only.units, only.left, only.most) == (2, money("20.00"), money("20.00"))
 
 
 def test_line_units_where_nobody_told_the_fulfilled() -> None:
@@ -376,6 +398,14 @@ def test_line_thinned_by_another_kind_lowers_what_a_unit_is_worth() -> None:
     assert (only.units, only.left, only.value_of(1)) == (3, money("30.00"), money("10.00"))
 
 
+def test_line_thinned_after_a_unit_was_given_back_shares_the_rest_among_the_others() -> None:
+    refunds = [refund({PRODUCT: "10.00", TAX: "1.00"}, quantities={"L1": 1}), refund({TAX: "2.00"})]
+    only = build(order(line(product="30.00", tax="3.00", quantity=3)), refunds).line("L1")
+    assert only is not None
+    assert (only.units, only.left) == (2, money("20.00"))
+    assert [only.value_of(units) for units in (1, 2)] == [money("10.00"), money("20.00")]
+
+
 def test_line_left_is_the_smaller_of_both_accounts() -> None:
     only = build(order(line(product="30.00", quantity=3, available="12.00")), []).line("L1")
     assert only is not None
@@ -390,6 +420,10 @@ def test_line_available_is_less_our_holds_that_are_not_listed() -> None:
     only = build(figures, [hold]).line("L1")
     assert only is not None
     assert only.left == money("20.00")
+    less = order(line(product="30.00", quantity=3, available="12.00"))
+    only = build(less, [hold]).line("L1")
+    assert only is not None
+    assert only.left == money("2.00")
     counted = order(line(product="30.00", quantity=3, available="20.00"), available="20.00")
     listed = refund({PRODUCT: "10.00"}, quantities={"L1": 1}, listed=True)
     only = build(counted, [listed]).line("L1")

@@ -108,6 +108,7 @@ def test_share_of_the_worked_sample_rounds_half_up() -> None:
 
 def test_share_of_all_units_is_the_amount() -> None:
     assert share(Decimal("10.00"), 3, 3, "USD") == Decimal("10.00")
+    assert share(Decimal("10.00"), 4, 3, "USD") == Decimal("10.00")
 
 
 def test_share_of_no_units_is_nothing() -> None:

@@ -370,7 +370,7 @@ def test_shipping_in_part_takes_its_share_of_the_tax() -> None:
 def test_shipping_after_a_tax_refund_has_no_tax_left() -> None:
     after = quote(at(full_order()), Option.TAX).position_after
     made = quote(after, Option.SHIPPING)
-    assert (made.total, made.tax) == (money("10.00"), 0)
+    assert (made.total, made.tax) == (money("10.00"), money(0))
 
 
 @pytest.mark.parametrize("option", [Option.SHIPPING, Option.IMPORTER_DUTY])
@@ -469,15 +469,15 @@ def test_fees_refuse_more_than_is_left_of_the_order() -> None:
 
 
 def test_lines_are_sent_with_units_and_the_line_total() -> None:
-    made = quote(at(full_order()), Option.LINE_ITEMS, lines=(chosen("L1", 2), chosen("L2", 1)))
+    made = quote(at(full_order()), Option.LINE_ITEMS, lines=(chosen("L1", 3), chosen("L2", 1)))
     assert made.request == {
         "items": [
-            {"itemId": "L1", "quantity": 2, "amount": money("44.00")},
+            {"itemId": "L1", "quantity": 3, "amount": money("66.00")},
             {"itemId": "L2", "quantity": 1, "amount": money("33.00")},
         ]
     }
-    assert (made.total, made.tax) == (money("77.00"), money("7.00"))
-    assert made.figures()["units L1"] == 2
+    assert (made.total, made.tax) == (money("99.00"), money("9.00"))
+    assert made.figures()["units L1"] == 3
 
 
 def test_lines_with_no_units_are_left_out() -> None:

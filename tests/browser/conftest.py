@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from django.test import Client
 from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Request
 from pytest_django.live_server_helper import LiveServer
 
+from tests.browser.screens import Screens
+from tests.desk import Desk, SetClock, rep
 from tests.network import is_loopback
 
 # Playwright runs an event loop in the tests' thread; Django takes that for asynchronous code.
@@ -37,6 +40,8 @@ CHROMIUM_FLAGS = [
 ]
 AXE_SCRIPT = Path(settings.BASE_DIR) / "node_modules" / "axe-core" / "axe.min.js"
 PHONE = {"width": 375, "height": 812}
+#: How long a test waits for something to appear, in milliseconds; nothing here takes seconds.
+PATIENCE = 10_000
 
 SignIn = Callable[[User], None]
 Axe = Callable[[Page], None]
@@ -177,3 +182,35 @@ def phone(page: Page) -> Page:
     """Return the page at the width of a phone."""
     page.set_viewport_size({"width": PHONE["width"], "height": PHONE["height"]})
     return page
+
+
+#: Holds back the looks at Digital River that a refund's page takes by itself, so that the test
+#: alone says when to look. The page's own script is not touched.
+HOLD_BACK_LOOKS = """
+document.addEventListener("htmx:beforeRequest", (event) => {
+    if (event.detail.elt.id === "refund-body") event.preventDefault();
+});
+"""
+
+
+@pytest.fixture
+def clock() -> SetClock:
+    """Return a clock that shows the present: the live server's pages go by the real time."""
+    return SetClock(datetime.now(UTC))
+
+
+@pytest.fixture
+def desk(live_server: LiveServer, django_db_serialized_rollback: None, desk: Desk) -> Desk:
+    """Return the desk beside its stand-in, with the groups and reasons its migrations make."""
+    return desk
+
+
+@pytest.fixture
+def screens(
+    context: BrowserContext, page: Page, live_server: LiveServer, desk: Desk, sign_in: SignIn
+) -> Screens:
+    """Return a rep's screens; a refund's page looks at Digital River only when told to."""
+    context.add_init_script(HOLD_BACK_LOOKS)
+    context.set_default_timeout(PATIENCE)
+    sign_in(rep())
+    return Screens(page, live_server.url, desk.sandbox)

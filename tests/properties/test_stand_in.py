@@ -24,7 +24,7 @@ from refunds.options import Choice, LineSelection, Option, Position, Quote, Sele
 from sandbox.orders import Line, ShopOrder, make_order
 from sandbox.store import Sandbox
 from sandbox.transport import in_process_for
-from tests.properties.orders import ZERO, MadeUpOrder, made_up_orders
+from tests.properties.orders import ZERO, MadeUpLine, MadeUpOrder, made_up_orders
 from tests.properties.steps import Step, all_of, part_of, sequences, some_of, unit_of
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
@@ -254,6 +254,30 @@ def walk(counter: Counter, sequence: list[Step]) -> None:
         assert [choice.closed_because for choice in counter.position.choices] == [
             choice.closed_because for choice in quote.position_after.choices
         ]
+
+
+@pytest.mark.parametrize(
+    ("option", "total", "left"),
+    [
+        (Option.TAX, "2.01", "25.00"),
+        (Option.SHIPPING, "5.40", "21.61"),
+        (Option.LINE_ITEMS, "21.61", "5.40"),
+        (Option.COMPLETE_ORDER, "27.01", "0"),
+    ],
+)
+def test_both_come_to_the_figures_of_the_worked_sample(
+    sandbox: Sandbox, client: DigitalRiverClient, option: Option, total: str, left: str
+) -> None:
+    only = MadeUpLine(
+        quantity=2, fulfilled=2, product=2000, tax=161, fees=0, fee_tax=0, duty=0, importer_tax=0
+    )
+    counter = Counter(sandbox, client, MadeUpOrder("USD", (only,), 500, 40))
+    quote = counter.position.quote(all_of(counter.position, option))
+    assert quote.total == Decimal(total)
+    assert counter.refund(quote).requested_amount == Decimal(total)
+    counter.reread()
+    counter.agree()
+    assert counter.told.available == Decimal(left)
 
 
 @given(made=made_up_orders(), sequence=sequences)

@@ -1,0 +1,63 @@
+"""The wire between the desk and its stand-in, as the tests of the services see it."""
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import httpx
+import simplejson
+
+Hook = Callable[[], None]
+
+
+class KilledError(Exception):
+    """The process that sent a refund went away: nothing of what followed was written."""
+
+
+class Wire(httpx.BaseTransport):
+    """Keeps every ``POST /refunds`` and lets a test act before or after one reaches the stand-in.
+
+    A hook runs once, in the next call of its kind, and is forgotten before it runs.
+    """
+
+    def __init__(self, inner: httpx.BaseTransport) -> None:
+        """Take the transport to the stand-in."""
+        self._inner = inner
+        self.requests: list[httpx.Request] = []
+        self.before_post: Hook | None = None
+        self.after_post: Hook | None = None
+        self.after_read: Hook | None = None
+
+    @property
+    def posts(self) -> list[httpx.Request]:
+        """The refunds that were asked for, oldest first."""
+        return [request for request in self.requests if request.method == "POST"]
+
+    @property
+    def bodies(self) -> list[dict[str, Any]]:
+        """What was posted, with amounts as ``Decimal``."""
+        return [simplejson.loads(request.content, parse_float=Decimal) for request in self.posts]
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Hand the request on, and run the hooks that wait for it."""
+        self.requests.append(request)
+        if request.method != "POST":
+            response = self._inner.handle_request(request)
+            # The second of the two reads, so that the hook falls between reading and writing.
+            if request.url.path.startswith("/orders/") and (hook := self.after_read):
+                self.after_read = None
+                hook()
+            return response
+        if hook := self.before_post:
+            self.before_post = None
+            hook()
+        response = self._inner.handle_request(request)
+        if hook := self.after_post:
+            self.after_post = None
+            hook()
+        return response
+
+
+def kill() -> None:
+    """Stop the process that is sending."""
+    raise KilledError
