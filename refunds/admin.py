@@ -4,8 +4,8 @@ The desk alone writes orders and refunds; here nothing of theirs is added, chang
 """
 
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 from django import forms
 from django.contrib import admin
@@ -57,7 +57,7 @@ class CappedPaginator(AnyPaginator):
     @cached_property
     def count(self) -> int:
         """How many rows there are to page through, ``MOST_ROWS`` at most."""
-        rows: QuerySet[Model] = self.object_list
+        rows = cast("QuerySet[Model]", self.object_list)
         return rows.order_by().values("pk")[:MOST_ROWS].count()
 
 
@@ -97,7 +97,7 @@ class RecordAdmin(LookOnly, AnyAdmin):
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
     # Other columns have no index to sort by.
-    sortable_by: Sequence[str] = ()
+    sortable_by = ()
     search_help_text = (
         f"Finds what begins with these words. The list shows the newest {MOST_ROWS:,}: search for "
         "older ones."
@@ -135,7 +135,7 @@ class RecordAdmin(LookOnly, AnyAdmin):
         return format_html('<a href="{}">Open</a>', address) if address else "–"
 
 
-def _money(column: str, description: str, *, of: str = "") -> Callable[[Any], str]:
+def _money(column: str, description: str, *, of: str = "") -> Any:
     """Return a column that shows an amount with its currency, which ``of`` leads to."""
 
     @admin.display(description=description)

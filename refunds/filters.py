@@ -6,6 +6,7 @@ import django_filters
 from django import forms
 from django.contrib.auth.models import User
 from django.core.cache import cache
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db.models import QuerySet
 from django.utils import timezone
 
@@ -13,6 +14,11 @@ from refunds.models import Order, Refund
 
 #: Seconds for which the list of currencies on offer is kept.
 _CURRENCIES_KEPT = 300
+#: Days that orders and refunds can be of; the ends of the calendar have no moment in every zone.
+_DAYS = (
+    MinValueValidator(date(1990, 1, 1), "Enter a day of 1990 or later."),
+    MaxValueValidator(date(2199, 12, 31), "Enter a day before 2200."),
+)
 
 
 def _currencies() -> list[tuple[str, str]]:
@@ -53,10 +59,10 @@ class OrderFilter(NarrowingFilter):
     )
     currency = django_filters.ChoiceFilter(choices=_currencies, empty_label="Any", label="Currency")
     ordered_from = django_filters.DateFilter(
-        method="filter_ordered_from", label="Ordered from", widget=_date_input()
+        method="filter_ordered_from", label="Ordered from", widget=_date_input(), validators=_DAYS
     )
     ordered_to = django_filters.DateFilter(
-        method="filter_ordered_to", label="to", widget=_date_input()
+        method="filter_ordered_to", label="to", widget=_date_input(), validators=_DAYS
     )
     left = django_filters.BooleanFilter(
         method="filter_left", label="Something left to refund", widget=forms.CheckboxInput
@@ -99,9 +105,11 @@ class RefundFilter(NarrowingFilter):
         label="By",
     )
     made_from = django_filters.DateFilter(
-        method="filter_made_from", label="Made from", widget=_date_input()
+        method="filter_made_from", label="Made from", widget=_date_input(), validators=_DAYS
     )
-    made_to = django_filters.DateFilter(method="filter_made_to", label="to", widget=_date_input())
+    made_to = django_filters.DateFilter(
+        method="filter_made_to", label="to", widget=_date_input(), validators=_DAYS
+    )
     flagged = django_filters.BooleanFilter(
         method="filter_flagged", label="Flagged", widget=forms.CheckboxInput
     )

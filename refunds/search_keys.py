@@ -7,13 +7,24 @@ import unicodedata
 
 #: The highest code point: closes the range of all texts that start with a prefix.
 _LAST = "\U0010ffff"
+#: Keys are cut to this many characters: taking letters apart can make a text longer.
+_LONGEST = 255
 
 
 def search_key(text: str) -> str:
     """Return the text without case, accents, extra spaces: “ Müller,  ANNA” → “muller, anna”."""
     decomposed = unicodedata.normalize("NFKD", text)
     bare = "".join(mark for mark in decomposed if not unicodedata.combining(mark))
-    return " ".join(bare.replace("\x00", "").casefold().split())
+    return " ".join(bare.replace("\x00", "").casefold().split())[:_LONGEST]
+
+
+def surname_key(name: str) -> str:
+    """Return the key of a name with its last word first: “Jörg Müller” → “muller jorg”.
+
+    A caller gives the surname; names of one word have no second key.
+    """
+    first, separator, last = search_key(name).rpartition(" ")
+    return f"{last} {first}" if separator else ""
 
 
 def prefix_range(prefix: str) -> tuple[str, str]:

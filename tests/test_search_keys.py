@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refunds.search_keys import prefix_range, search_key
+from refunds.search_keys import prefix_range, search_key, surname_key
 
 text_without_surrogates = st.text(st.characters(exclude_categories=["Cs"]))
 
@@ -61,3 +61,20 @@ def test_prefix_range_holds_exactly_the_texts_that_start_so(prefix: str, other: 
     first, last = prefix_range(prefix)
     assert first <= prefix + other.rstrip("\U0010ffff") < last
     assert (first <= other < last) == other.startswith(prefix)
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("Jörg Müller", "muller jorg"),
+        ("Ana María García López", "lopez ana maria garcia"),
+        ("Cher", ""),
+        ("", ""),
+    ],
+)
+def test_surname_key(name: str, key: str) -> None:
+    assert surname_key(name) == key
+
+
+def test_search_key_that_grows_is_cut_to_what_the_column_holds() -> None:
+    assert len(search_key("\ufdfa" * 255)) == 255

@@ -80,6 +80,7 @@ class Order(models.Model):
     salesforce_key = SearchKeyField()
     email_key = SearchKeyField()
     buyer_key = SearchKeyField()
+    surname_key = SearchKeyField()
     account_key = SearchKeyField()
 
     #: The columns one search box looks into.
@@ -89,6 +90,7 @@ class Order(models.Model):
         "salesforce_key",
         "email_key",
         "buyer_key",
+        "surname_key",
         "account_key",
     )
 
@@ -126,6 +128,7 @@ class Order(models.Model):
             ),
             models.Index(fields=["email_key", "-ordered_at", "-id"], name="order_email_key"),
             models.Index(fields=["buyer_key", "-ordered_at", "-id"], name="order_buyer_key"),
+            models.Index(fields=["surname_key", "-ordered_at", "-id"], name="order_surname_key"),
             models.Index(fields=["account_key", "-ordered_at", "-id"], name="order_account_key"),
             models.Index(fields=["number_key", "-ordered_at", "-id"], name="order_number_key"),
             models.Index(

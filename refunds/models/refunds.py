@@ -129,7 +129,7 @@ class Refund(models.Model):
     next_check_at = models.DateTimeField(null=True, blank=True)
 
     reference_key = SearchKeyField(max_length=16)
-    digital_river_key = SearchKeyField(max_length=128)
+    digital_river_key = SearchKeyField()
 
     class Meta:
         ordering = ("-submitted_at", "-id")

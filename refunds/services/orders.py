@@ -19,7 +19,7 @@ from refunds.models import CHECK, Actor, Order, OrderLine, Refund, RefundAttempt
 from refunds.money import add
 from refunds.options import Position
 from refunds.salesforce.payloads import OrderLineRecord, OrderRecord
-from refunds.search_keys import search_key
+from refunds.search_keys import search_key, surname_key
 from refunds.services.settlements import (
     refund_adopt,
     refund_is_as_told,
@@ -58,6 +58,7 @@ def order_mirror(*, record: OrderRecord) -> Order:
         "salesforce_key": search_key(record.id),
         "email_key": search_key(record.buyer_email),
         "buyer_key": search_key(record.buyer_name),
+        "surname_key": surname_key(record.buyer_name),
         "account_key": search_key(record.account_name),
     }
     until_read: dict[str, Any] = {

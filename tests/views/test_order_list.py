@@ -4,6 +4,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
+from pytest_django import Settings
 
 from refunds.models import Order
 from tests.desk import Desk
@@ -224,18 +225,24 @@ def test_filter_with_a_value_that_is_none_says_so_beside_the_field(
     assert page.title.startswith("Error: ")
 
 
-@pytest.mark.parametrize("day", ["0001-01-01", "9999-12-31"])
-def test_filter_by_the_first_and_the_last_day_there_is(
-    five: None, as_rep: DeskClient, day: str
+@pytest.mark.parametrize("zone", ["America/Los_Angeles", "Asia/Tokyo"])
+@pytest.mark.parametrize("name", ["ordered_from", "ordered_to"])
+def test_filter_by_the_first_and_the_last_day_of_the_calendar_is_refused(
+    five: None, as_rep: DeskClient, settings: Settings, name: str, zone: str
 ) -> None:
-    assert as_rep.get("/orders/", {"ordered_from": day}).status_code == 200
-    assert as_rep.get("/orders/", {"ordered_to": day}).status_code == 200
+    settings.TIME_ZONE = zone
+    for day, error in (
+        ("0001-01-01", "Enter a day of 1990 or later."),
+        ("9999-12-31", "Enter a day before 2200."),
+    ):
+        page = Page(as_rep.get("/orders/", {name: day}))
+        assert page.errors == [error]
 
 
 def test_filter_by_day_goes_by_the_time_zone_of_the_desk(
-    five: None, as_rep: DeskClient, settings: object
+    five: None, as_rep: DeskClient, settings: Settings
 ) -> None:
-    settings.TIME_ZONE = "America/New_York"  # type: ignore[attr-defined]
+    settings.TIME_ZONE = "America/New_York"
     # Midnight UTC is the evening before in New York.
     assert "90000004" not in found(as_rep, "", ordered_from="2026-10-01")
     assert "90000004" in found(as_rep, "", ordered_to="2026-09-30")
@@ -310,7 +317,7 @@ def test_paging_goes_on_behind_a_row_that_has_gone(as_rep: DeskClient) -> None:
     following = as_rep.page("/orders/" + page.link("Next page"))
     assert len(following.rows) == 5
     assert not set(following.rows) & set(page.rows)
-    assert following.link("First page") == "/orders/" or following.link("First page") == "?"
+    assert following.link("First page") == "?"
 
 
 @pytest.mark.parametrize("after", ["rubbish", "a:b:c", "\x00", "x" * 3000, "é"])
