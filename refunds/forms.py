@@ -256,6 +256,12 @@ class OptionForm(forms.Form):
         return cleaned
 
     def _clean_selection(self, option: Option) -> None:
+        choice = self.position.choice(option)
+        if not choice.is_open:
+            # Its fields are not on the page, nor are any where the whole order is closed.
+            where = None if self.position.closed_because else "option"
+            self.add_error(where, choice.closed_because)
+            return
         errors = len(self.errors)
         selection = self._selection(option)
         if len(self.errors) > errors or any(name in self.errors for name in self._names(option)):

@@ -53,7 +53,7 @@ def test_search_key_of_a_prefix_is_a_prefix_of_the_key(text: str, data: st.DataO
 
 @given(text_without_surrogates)
 def test_search_key_does_not_mind_case(text: str) -> None:
-    assert search_key(text.casefold()) == search_key(text)
+    assert search_key(text.lower()) == search_key(text)
 
 
 @given(text_without_surrogates, text_without_surrogates)

@@ -18,12 +18,13 @@ from refunds.digitalriver.errors import (
     NotSent,
     RateLimited,
     Refused,
+    Unanswered,
 )
 from refunds.models import Actor, Order, Refund, RefundAttempt
 from refunds.options import Quote
-from refunds.selectors import lines_of
-from refunds.services.orders import Clock, order_recount
-from refunds.services.settlements import refund_parts_save, refund_take
+from refunds.selectors import lines_of, order_position
+from refunds.services.orders import Clock, order_recount, refund_named
+from refunds.services.settlements import refund_adopt, refund_parts_save, refund_take
 
 _logger = structlog.get_logger(__name__)
 
@@ -105,39 +106,32 @@ def attempt_record(
     actor: Actor,
     clock: Clock,
 ) -> Refund:
-    """Third beat: write what came of it."""
+    """Third beat: write what came of it.
+
+    So slow an answer that the refund went on without it changes nothing of the attempt that came
+    after; a refund it tells of is matched as one on Digital River's list would be.
+    """
     at = clock()
     order = Order.objects.select_for_update().get(pk=attempt.refund.order_id)
     refund = Refund.objects.select_for_update().get(pk=attempt.refund_id)
-    lines = lines_of(order)
     attempt.answered_at = at
     attempt.request_id = outcome.request_id[:100]
     attempt.status = outcome.status
     if isinstance(outcome, CreatedRefund):
         attempt.answer = simplejson.dumps(dict(outcome.answer), use_decimal=True)
         attempt.digital_river_id = outcome.refund.id
+        _take_answer(order, refund, attempt, outcome, at=at, actor=actor)
         attempt.outcome = f"Taken on by Digital River as {outcome.refund.id}."
-        refund_take(
-            refund=refund,
-            told=outcome.refund,
-            lines=lines,
-            at=at,
-            actor=actor,
-            request_id=outcome.request_id,
-        )
     else:
         attempt.outcome = _outcome(outcome)[:500]
-        _take_error(refund, outcome, at=at, actor=actor)
-    attempt.save(
-        update_fields=[
-            "answered_at",
-            "request_id",
-            "status",
-            "answer",
-            "outcome",
-            "digital_river_id",
-        ]
-    )
+        if not refund.attempts.filter(number__gt=attempt.number).exists():
+            _take_error(refund, outcome, at=at, actor=actor)
+    written = ["answered_at", "request_id", "status", "answer", "outcome", "digital_river_id"]
+    if isinstance(outcome, Unanswered):
+        # A look at Digital River while the call was under way says nothing of what it did.
+        attempt.missing_since = None
+        written.append("missing_since")
+    attempt.save(update_fields=written)
     order_recount(order=order)
     _logger.info(
         "refund.attempted",
@@ -147,6 +141,39 @@ def attempt_record(
         request_id=outcome.request_id,
     )
     return refund
+
+
+def _take_answer(
+    order: Order,
+    refund: Refund,
+    attempt: RefundAttempt,
+    created: CreatedRefund,
+    *,
+    at: datetime,
+    actor: Actor,
+) -> None:
+    """Take on the refund that Digital River made, which may have been found on its list before."""
+    told, lines, flag = created.refund, lines_of(order), ""
+    known: Refund | None = refund
+    if refund.state != Refund.State.SUBMITTING or refund.digital_river_id:
+        # It went on without this answer: a look found what was made, or others gave it up.
+        known = Refund.objects.filter(digital_river_id=told.id).first()
+    if known is None:
+        known, flag = refund_named(refund=refund, attempt=attempt, told=told, at=at, actor=actor)
+    if known is None:
+        position = order_position(order)
+        refund_adopt(
+            order=order, told=told, position=position, lines=lines, at=at, actor=actor, flag=flag
+        )
+        return
+    refund_take(
+        refund=refund if known.pk == refund.pk else known,
+        told=told,
+        lines=lines,
+        at=at,
+        actor=actor,
+        request_id=created.request_id,
+    )
 
 
 def _take_error(refund: Refund, error: DigitalRiverError, *, at: datetime, actor: Actor) -> None:

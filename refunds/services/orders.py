@@ -292,7 +292,9 @@ def _take_refunds(
             continue
         if known is None and told.reference in attempts:
             attempt = attempts[told.reference]
-            known, flag = _named(by_pk[attempt.refund_id], attempt, told, at=at, actor=actor)
+            known, flag = refund_named(
+                refund=by_pk[attempt.refund_id], attempt=attempt, told=told, at=at, actor=actor
+            )
         if known is None:
             position = selectors.position_of(order, lines, _newest_first(ours))
             known = refund_adopt(
@@ -331,13 +333,14 @@ _GAVE_NOTHING = frozenset({Refund.State.FAILED, Refund.State.EXPIRED})
 _MAY_TURN_UP = frozenset({Refund.State.SUBMITTING, Refund.State.UNKNOWN, Refund.State.NOT_SENT})
 
 
-def _named(
-    refund: Refund, attempt: RefundAttempt, told: payloads.Refund, *, at: datetime, actor: Actor
+def refund_named(
+    *, refund: Refund, attempt: RefundAttempt, told: payloads.Refund, at: datetime, actor: Actor
 ) -> tuple[Refund | None, str]:
     """Return our refund that Digital River's names by the attempt's reference, if it is that one.
 
     Otherwise return None and what a lead must know: money is on its way that this refund's state
     does not tell of. One that waits to be sent again is then called off, lest it be sent twice.
+    The caller has the order's row lock.
     """
     if refund.state in _MAY_TURN_UP and not refund.digital_river_id:
         attempt.digital_river_id = told.id

@@ -54,7 +54,7 @@ def refund_submit(
     require_issue(user)
     client = client or digital_river()
     actor = Actor.person(user)
-    if not draft.is_draft:
+    if draft.submitted_at is not None:
         return draft
     order_refresh(order=draft.order, actor=actor, clock=clock, client=client)
     with transaction.atomic(durable=True):
@@ -107,6 +107,11 @@ def refund_retry(
             raise MoveForbidden(
                 f"Refund {current.reference} is {current.get_state_display().lower()}, so it is "
                 "not sent again."
+            )
+        if current.refunded_amount:
+            raise MoveForbidden(
+                f"Digital River now shows that refund {current.reference} was paid after all, so "
+                "it is not sent again. Ask a lead to look into it."
             )
         quote = _quote_again(current, selectors.order_position(order))
         current.move_to(
@@ -210,7 +215,8 @@ def _send_queued(
         at = clock()
         order = Order.objects.select_for_update().get(pk=refund.order_id)
         current = Refund.objects.select_for_update().get(pk=refund.pk)
-        if current.state != Refund.State.QUEUED:
+        if current.state != Refund.State.QUEUED or current.updated_at != refund.updated_at:
+            # Another one sent it, and it may have been told to wait once more.
             return current
         position = _without(selectors.order_position(order), current)
         try:

@@ -132,9 +132,9 @@ def refund_take(
     and a state that contradicts a settled one are flagged for a lead.
     """
     changes = _changes_told(refund, told)
-    remarks = [refund.flag, *_remarks(refund, told)]
+    remarks = [each for each in _remarks(refund, told) if each not in refund.flag]
     state = Refund.State(told.state)
-    flag = " ".join(dict.fromkeys(remark for remark in remarks if remark))[:500]
+    flag = " ".join([refund.flag, *remarks]).strip()[:500]
     if flag != refund.flag:
         changes["flag"] = flag
         _logger.warning("refund.flagged", reference=refund.reference)

@@ -69,8 +69,9 @@ def draft_option(request: DeskRequest, reference: str) -> HttpResponse:
     position, unreadable = _position(request, draft)
     lines = selectors.lines_of(draft.order)
     chosen = selectors.selection_of(draft, lines) if draft.option else None
-    form = OptionForm(request.POST or None, position=position, draft=draft, chosen=chosen)
-    if request.method == "POST" and form.is_valid():
+    data = request.POST if request.method == "POST" else None
+    form = OptionForm(data, position=position, draft=draft, chosen=chosen)
+    if form.is_bound and form.is_valid():
         try:
             draft_choose(
                 draft=draft, user=request.user, selection=form.selection, grounds=form.grounds

@@ -15,6 +15,29 @@
     region?.append(...region.children);
   };
 
+  /** What a part of the page has to tell once it was swapped for a newer one. */
+  const currentNews = () =>
+    document.querySelector("[data-news]")?.textContent.replace(/\s+/g, " ").trim() ?? "";
+
+  let news = "";
+
+  /** A swapped part is not read out by itself; what it tells is, once, when it has changed. */
+  const announceNews = () => {
+    if (currentNews() !== news) {
+      news = currentNews();
+      document.getElementById("news").textContent = news;
+    }
+  };
+
+  let focusGoes = false;
+
+  /** Where the focused button is gone with the swap, go on from the page, not from its top. */
+  const keepFocus = () => {
+    if (focusGoes && document.activeElement === document.body) {
+      document.getElementById("main").focus({ preventScroll: true });
+    }
+  };
+
   /** Fold the wizard's summary where it would push the form off a small screen. */
   const foldSummaries = () => {
     for (const details of document.querySelectorAll("details[data-fold-on-phone]")) {
@@ -88,15 +111,22 @@
     }
   });
 
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    focusGoes = event.detail.target.contains(document.activeElement);
+  });
+
   document.addEventListener("htmx:afterSwap", (event) => {
     prepare(event.target);
     focusErrors(event.target);
+    keepFocus();
+    announceNews();
   });
 
   prepare(document);
   foldSummaries();
   PHONE.addEventListener("change", foldSummaries);
   announceMessages();
+  news = currentNews();
   focusErrors(document);
   setInterval(refreshMoments, 60000);
 })();

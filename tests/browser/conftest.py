@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 from django.conf import settings
 from django.contrib.auth.models import User
+from django.core.cache import cache
 from django.test import Client
 from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Request
 from pytest_django.live_server_helper import LiveServer
@@ -202,6 +203,8 @@ def clock() -> SetClock:
 @pytest.fixture
 def desk(live_server: LiveServer, django_db_serialized_rollback: None, desk: Desk) -> Desk:
     """Return the desk beside its stand-in, with the groups and reasons its migrations make."""
+    # The currencies on offer are kept for a while, longer than from one test to the next.
+    cache.clear()
     return desk
 
 

@@ -59,15 +59,11 @@ def test_search_finds_by_reference_processor_id_and_order_number(
     assert [row[-1] for row in found(as_rep, search=search)] == expected
 
 
-@pytest.mark.parametrize("search", ["R-9", "0001", "%", "R-", "R", "nobody", "R-7000-00011", "\\"])
+@pytest.mark.parametrize("search", ["R-9", "0001", "%", "R-", "nobody", "R-7000-00011", "\\"])
 def test_search_that_matches_nothing_says_so(
     four: list[Refund], as_rep: DeskClient, search: str
 ) -> None:
     page = Page(as_rep.get("/refunds/", {"search": search}))
-    if search in {"R-", "R"}:
-        # The beginning of every Digital River id, and of no reference's digits.
-        assert page.rows in ([], ["R-7000-0000", "R-7000-0001", "R-7000-0002", "R-7000-0003"])
-        return
     assert page.rows == []
     assert "No refund matches" in page.text
     assert page.link("Show all refunds") == "/refunds/"
@@ -181,8 +177,7 @@ def test_paging_by_a_broken_cursor_shows_the_first_page(
 def test_paging_by_a_cursor_of_the_orders_is_harmless(
     four: list[Refund], as_rep: DeskClient
 ) -> None:
-    make_orders_older = [make_order(56_000_000 + at, ordered_at=DAY) for at in range(30)]
-    Order.objects.bulk_create(make_orders_older)
+    Order.objects.bulk_create(make_order(56_000_000 + at, ordered_at=DAY) for at in range(30))
     cursor = as_rep.page("/orders/").link("Next page").partition("after=")[2]
     assert as_rep.get(f"/refunds/?after={cursor}").status_code == 200
 
