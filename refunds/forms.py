@@ -125,7 +125,7 @@ class OptionForm(forms.Form):
                 f"{option.label}: refund amount", self._amount_initial(option)
             )
         chosen_lines = {each.line: each for each in chosen.lines} if chosen else {}
-        for line in position.ledger.lines:
+        for line in filter(_is_offered, position.ledger.lines):
             self._add_line_fields(line, chosen_lines.get(line.figures.line))
         for key in position.fee_lines():
             self.fields[f"fees_{key}"] = forms.BooleanField(
@@ -196,15 +196,14 @@ class OptionForm(forms.Form):
 
     def line_fields(self) -> Iterator[LineFields]:
         """Give each line that can still be refunded, with its fields."""
-        for line in self.position.ledger.lines:
-            if line.units and line.left > 0:
-                key = line.figures.line
-                yield LineFields(
-                    line=line,
-                    quantity=self[f"quantity_{key}"],
-                    amount=self[f"amount_{key}"],
-                    shown_for=self[f"for_{key}"],
-                )
+        for line in filter(_is_offered, self.position.ledger.lines):
+            key = line.figures.line
+            yield LineFields(
+                line=line,
+                quantity=self[f"quantity_{key}"],
+                amount=self[f"amount_{key}"],
+                shown_for=self[f"for_{key}"],
+            )
 
     def fee_fields(self) -> Iterator[tuple[str, Decimal, forms.BoundField]]:
         """Give each line that has fees left: its name, the fees with their tax, the checkbox."""
@@ -284,6 +283,11 @@ class OptionForm(forms.Form):
     def _lines(self) -> Iterator[LineSelection]:
         for line in self.position.ledger.lines:
             key = line.figures.line
+            if not _is_offered(line):
+                # Its fields were on the page when something was still left of it.
+                if self.data.get(f"quantity_{key}", "").strip(" 0"):
+                    self.add_error("option", f"{line.figures.label}: nothing is left to refund.")
+                continue
             quantity = self.cleaned_data.get(f"quantity_{key}") or 0
             amount = self._line_amount_typed(line, quantity)
             if quantity or amount:
@@ -351,6 +355,11 @@ class OptionForm(forms.Form):
     def selection(self) -> Selection:
         """What the rep chose; of a valid form."""
         return self._selection(Option(self.cleaned_data["option"]))
+
+
+def _is_offered(line: LineLeft) -> bool:
+    """Tell whether a line still has units and money to give."""
+    return line.units > 0 and line.left > 0
 
 
 def _amount_name(option: Option) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from functools import reduce
+from functools import cached_property, reduce
 from typing import Any, Generic, TypeVar
 
 from django.contrib.auth.models import User
@@ -16,7 +16,7 @@ from django.core import signing
 from django.db.models import F, Model, Prefetch, Q, QuerySet
 from django.utils import timezone
 
-from refunds.errors import FiguresChanged, SelectionInvalid
+from refunds.errors import FiguresChanged, RefundDeskError, SelectionInvalid
 from refunds.ledger import (
     Component,
     Ledger,
@@ -69,18 +69,32 @@ def lines_of(order: Order) -> list[OrderLine]:
     return list(order.lines.order_by("position", "id"))
 
 
+@dataclass(frozen=True)
+class OrderAccount:
+    """An order with its lines and its refunds (newest first), read once for all who need them."""
+
+    order: Order
+    lines: list[OrderLine]
+    refunds: list[Refund]
+
+    @cached_property
+    def position(self) -> Position:
+        """The order as the ledger and the options see it."""
+        keys = {line.pk: line.key for line in self.lines}
+        return Position(
+            order_figures(self.order, self.lines),
+            tuple(refund_figures(refund, keys) for refund in reversed(self.refunds)),
+        )
+
+
+def order_account(order: Order) -> OrderAccount:
+    """Read the order's lines and refunds."""
+    return OrderAccount(order, lines_of(order), refunds_of(order))
+
+
 def order_position(order: Order) -> Position:
     """Read the order's lines and refunds and return its position."""
-    return position_of(order, lines_of(order), refunds_of(order))
-
-
-def position_of(order: Order, lines: Sequence[OrderLine], refunds: Sequence[Refund]) -> Position:
-    """Return the position of an order whose lines and refunds (newest first) were read already."""
-    keys = {line.pk: line.key for line in lines}
-    return Position(
-        order_figures(order, lines),
-        tuple(refund_figures(refund, keys) for refund in reversed(refunds)),
-    )
+    return order_account(order).position
 
 
 def order_figures(order: Order, lines: Sequence[OrderLine]) -> OrderFigures:
@@ -220,10 +234,10 @@ class OrderView:
     is_capped: bool
 
 
-def order_view(order: Order, now: datetime) -> OrderView:
-    """Read what the order's page shows."""
-    lines, refunds = lines_of(order), refunds_of(order)
-    position = position_of(order, lines, refunds)
+def order_view(account: OrderAccount, now: datetime) -> OrderView:
+    """Return what the order's page shows."""
+    order, lines, refunds = account.order, account.lines, account.refunds
+    position = account.position
     components = component_rows(position.ledger)
     by_key = {line.figures.line: line for line in position.ledger.lines}
     return OrderView(
@@ -260,6 +274,35 @@ def component_rows(ledger: Ledger) -> list[ComponentRow]:
 
 
 # -- reviewing -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewView:
+    """All that the review page shows: a quote, or why what was chosen is closed now."""
+
+    quote: Quote | None
+    closed: RefundDeskError | None
+    rows: list["ReviewRow"]
+    warnings: list[str]
+    earlier: list[Refund]
+    earlier_of_buyer: list[Refund]
+
+
+def review_view(account: OrderAccount, draft: Refund, now: datetime) -> ReviewView:
+    """Return what the review page shows of a draft in which an option was chosen."""
+    quote, closed = None, None
+    try:
+        quote = account.position.quote(selection_of(draft, account.lines))
+    except RefundDeskError as error:
+        closed = error
+    return ReviewView(
+        quote=quote,
+        closed=closed,
+        rows=review_rows(quote) if quote else [],
+        warnings=review_warnings(quote, account.refunds, now) if quote else [],
+        earlier=account.refunds[:REFUNDS_SHOWN],
+        earlier_of_buyer=earlier_refunds_of_buyer(account.order),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,9 +45,11 @@ class HistoryEntry(models.Model):
     @property
     def by(self) -> str:
         """Who or what did it, as the history shows it."""
-        if self.actor is not None:
-            return self.actor.get_full_name() or self.actor.get_username()
-        return str(self.ActorKind(self.actor_kind).label)
+        kind = str(self.ActorKind(self.actor_kind).label)
+        if self.actor is None:
+            return kind
+        name = self.actor.get_full_name() or self.actor.get_username()
+        return name if self.actor_kind == self.ActorKind.PERSON else f"{kind} for {name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,11 @@ class Actor:
     def person(cls, user: "User") -> "Actor":
         """Return the actor for a signed-in person."""
         return cls(HistoryEntry.ActorKind.PERSON, user)
+
+    @classmethod
+    def looking(cls, user: "User") -> "Actor":
+        """Return the actor for the desk itself, reading something back while this person looks."""
+        return cls(HistoryEntry.ActorKind.CHECK, user)
 
 
 #: The desk itself, reading a refund back because somebody looks at it.

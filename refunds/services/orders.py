@@ -20,6 +20,7 @@ from refunds.money import add
 from refunds.options import Position
 from refunds.salesforce.payloads import OrderLineRecord, OrderRecord
 from refunds.search_keys import search_key, surname_key
+from refunds.selectors import OrderAccount
 from refunds.services.settlements import (
     refund_adopt,
     refund_is_as_told,
@@ -119,15 +120,15 @@ def order_refresh(
     actor: Actor = CHECK,
     clock: Clock = timezone.now,
     client: DigitalRiverClient | None = None,
-) -> Position:
+) -> OrderAccount:
     """Read the order and its refunds from Digital River and bring the mirror up to date.
 
     Settles what is unsettled on the order, adopts refunds made elsewhere, and counts as a look
-    for refunds whose outcome is unknown. Returns the order's position. Raises
+    for refunds whose outcome is unknown. Returns the order as it then stands. Raises
     ``OrderUnreadable`` with a sentence for the rep; the mirror is then as it was.
     """
     if not order.digital_river_id:
-        return selectors.order_position(order)
+        return selectors.order_account(order)
     client = client or digital_river()
     read_at = clock()
     try:
@@ -138,21 +139,22 @@ def order_refresh(
     except DigitalRiverError as error:
         raise OrderUnreadable(str(error)) from error
 
-    lines, ours = selectors.lines_of(order), selectors.refunds_of(order)
-    if _is_as_told(order, lines, ours, told, refunds):
+    account = selectors.order_account(order)
+    if _is_as_told(account, told, refunds):
         Order.objects.filter(
             Q(refreshed_at__lt=read_at) | Q(refreshed_at__isnull=True), pk=order.pk
         ).update(refreshed_at=read_at)
         order.refreshed_at = read_at
-        return selectors.position_of(order, lines, ours)
+        return account
     with transaction.atomic():
         # Others may have written since: read again behind the lock.
         locked = Order.objects.select_for_update().get(pk=order.pk)
         _take_figures(locked, told, read_at)
-        position = _take_refunds(locked, refunds, read_at=read_at, at=clock(), actor=actor)
-        order_recount(order=locked, position=position)
+        _take_refunds(locked, refunds, read_at=read_at, at=clock(), actor=actor)
+        account = selectors.order_account(locked)
+        order_recount(order=locked, position=account.position)
     order.refresh_from_db()
-    return position
+    return account
 
 
 def order_recount(*, order: Order, position: Position | None = None) -> Position:
@@ -210,13 +212,10 @@ def _line_figures(item: payloads.OrderItem | None) -> dict[str, Any]:
 
 
 def _is_as_told(
-    order: Order,
-    lines: Sequence[OrderLine],
-    ours: Sequence[Refund],
-    told: payloads.Order,
-    refunds: Sequence[payloads.Refund],
+    account: OrderAccount, told: payloads.Order, refunds: Sequence[payloads.Refund]
 ) -> bool:
     """Tell whether the mirror already says all of this, as it mostly does."""
+    order, lines, ours = account.order, account.lines, account.refunds
     if order.refreshed_at is None or _differences(order, _order_figures(told)):
         return False
     items = {item.id: item for item in told.items}
@@ -265,7 +264,7 @@ def _take_refunds(
     read_at: datetime,
     at: datetime,
     actor: Actor,
-) -> Position:
+) -> None:
     """Match Digital River's refunds with ours by id or by the attempt's reference, oldest first."""
     lines, ours = selectors.lines_of(order), selectors.refunds_of(order)
     attempts = {
@@ -296,7 +295,7 @@ def _take_refunds(
                 refund=by_pk[attempt.refund_id], attempt=attempt, told=told, at=at, actor=actor
             )
         if known is None:
-            position = selectors.position_of(order, lines, _newest_first(ours))
+            position = OrderAccount(order, lines, _newest_first(ours)).position
             known = refund_adopt(
                 order=order,
                 told=told,
@@ -324,7 +323,6 @@ def _take_refunds(
             and (last.answered_at or last.lease_until) <= read_at
         ):
             refund_missing(refund=refund, attempt=last, at=read_at, actor=actor)
-    return selectors.order_position(order)
 
 
 #: States of a refund at Digital River in which it moved no money and never will.

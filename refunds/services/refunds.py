@@ -56,7 +56,7 @@ def refund_submit(
     actor = Actor.person(user)
     if draft.submitted_at is not None:
         return draft
-    order_refresh(order=draft.order, actor=actor, clock=clock, client=client)
+    order_refresh(order=draft.order, actor=Actor.looking(user), clock=clock, client=client)
     with transaction.atomic(durable=True):
         at = clock()
         order = Order.objects.select_for_update().get(pk=draft.order_id)
@@ -64,12 +64,10 @@ def refund_submit(
         if current.submitted_at is not None:
             return current
         current = draft_lock(draft=draft, user=user, at=at)
-        lines = selectors.lines_of(order)
-        refunds = selectors.refunds_of(order)
-        position = selectors.position_of(order, lines, refunds)
-        quote = position.quote(selectors.selection_of(current, lines))
+        account = selectors.order_account(order)
+        quote = account.position.quote(selectors.selection_of(current, account.lines))
         if quote.figures() != seen.figures or current.updated_at != seen.draft_changed_at:
-            why = _why_changed(current, refunds, seen)
+            why = _why_changed(current, account.refunds, seen)
             raise FiguresChanged(why, seen=seen.figures, now=quote.figures())
         attempt = attempt_start(
             refund=current,
@@ -98,7 +96,7 @@ def refund_retry(
     require_issue(user)
     client = client or digital_river()
     actor = Actor.person(user)
-    order_refresh(order=refund.order, actor=actor, clock=clock, client=client)
+    order_refresh(order=refund.order, actor=Actor.looking(user), clock=clock, client=client)
     with transaction.atomic(durable=True):
         at = clock()
         order = Order.objects.select_for_update().get(pk=refund.order_id)

@@ -290,7 +290,8 @@ def _parts_told(told: payloads.Refund, option: Option, position: Position) -> di
         if amount is None:
             amount = told.refunded_amount
         if option is Option.COMPLETE_ORDER:
-            partial = amount < ledger.left
+            # By the components, which do not know of this refund yet as the order's figures do.
+            partial = amount < ledger.left_of(Component)
             drawn = [each for each in Component if not (partial and each in FEES)]
             return ledger.spread(amount, drawn)
         return ledger.spread(amount, DRAWS_ON[option])

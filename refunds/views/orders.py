@@ -44,7 +44,7 @@ def order_list(request: DeskRequest) -> HttpResponse:
 def order(request: DeskRequest, order_number: str) -> HttpResponse:
     """Show one order from the mirror; its money is read anew after loading when it is old."""
     found = get_object_or_404(Order, order_number=order_number)
-    view = selectors.order_view(found, timezone.now())
+    view = selectors.order_view(selectors.order_account(found), timezone.now())
     return render(request, "order.html", {"view": view, "order": found})
 
 
@@ -53,16 +53,16 @@ def order(request: DeskRequest, order_number: str) -> HttpResponse:
 def order_refresh_now(request: DeskRequest, order_number: str) -> HttpResponse:
     """Read the order's money from Digital River; htmx gets the page's body, others the page."""
     found = get_object_or_404(Order, order_number=order_number)
-    unreadable = ""
+    unreadable, account = "", None
     try:
-        order_refresh(order=found, actor=Actor.person(request.user))
+        account = order_refresh(order=found, actor=Actor.looking(request.user))
     except OrderUnreadable as error:
         unreadable = str(error)
     if not request.htmx:
         if unreadable:
             messages.warning(request, unreadable)
         return redirect(found)
-    view = selectors.order_view(found, timezone.now())
+    view = selectors.order_view(account or selectors.order_account(found), timezone.now())
     return render(
         request,
         "_order_body.html",
@@ -76,5 +76,5 @@ def order_refresh_now(request: DeskRequest, order_number: str) -> HttpResponse:
 def order_proceed(request: DeskRequest, order_number: str) -> HttpResponse:
     """Say what the Refunds action of an order leads to, before it does."""
     found = get_object_or_404(Order, order_number=order_number)
-    view = selectors.order_view(found, timezone.now())
+    view = selectors.order_view(selectors.order_account(found), timezone.now())
     return render(request, "order_proceed.html", {"view": view, "order": found})

@@ -61,7 +61,7 @@ def refund_check_now(request: DeskRequest, reference: str) -> HttpResponse:
     found = _refund(reference)
     unreadable = ""
     try:
-        refund_check(refund=found, actor=Actor.person(request.user))
+        refund_check(refund=found, actor=Actor.looking(request.user))
     except OrderUnreadable as error:
         unreadable = str(error)
     if not request.htmx:

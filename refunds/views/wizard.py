@@ -66,10 +66,11 @@ def draft_option(request: DeskRequest, reference: str) -> HttpResponse:
     draft = _draft(request, reference)
     if not draft.is_draft or draft.is_expired(timezone.now()):
         return _closed(request, draft)
-    position, unreadable = _position(request, draft)
-    lines = selectors.lines_of(draft.order)
-    chosen = selectors.selection_of(draft, lines) if draft.option else None
     data = request.POST if request.method == "POST" else None
+    # What is posted goes on to the review, which reads the order anew.
+    account, unreadable = _account(request, draft, refresh=data is None)
+    position = account.position
+    chosen = selectors.selection_of(draft, account.lines) if draft.option else None
     form = OptionForm(data, position=position, draft=draft, chosen=chosen)
     if form.is_bound and form.is_valid():
         try:
@@ -145,37 +146,22 @@ def _review_page(
     request: DeskRequest, draft: Refund, error: RefundDeskError | None, status: int
 ) -> HttpResponse:
     """Show the review as things stand now, with what kept the last submit from going through."""
-    unreadable = ""
-    if error is None:
-        position, unreadable = _position(request, draft)
-    else:
-        position = selectors.order_position(draft.order)
-    refunds = selectors.refunds_of(draft.order)
-    lines = selectors.lines_of(draft.order)
+    if error is not None:
+        # The draft may have been changed in another tab.
+        draft = _draft(request, draft.reference)
+    account, unreadable = _account(request, draft, refresh=error is None)
+    review = selectors.review_view(account, draft, timezone.now())
+    if error is None and review.closed is not None:
+        error, status = review.closed, 409
+    changed = error if isinstance(error, FiguresChanged) else None
     context = {
         "error": error,
-        "changes": selectors.figure_changes(error, lines)
-        if isinstance(error, FiguresChanged)
-        else [],
+        "changes": selectors.figure_changes(changed, account.lines) if changed else [],
         "unreadable": unreadable,
-        "earlier": refunds[: selectors.REFUNDS_SHOWN],
-        "earlier_of_buyer": selectors.earlier_refunds_of_buyer(draft.order),
-        **_context(draft, position, 3),
-    }
-    try:
-        quote = position.quote(selectors.selection_of(draft, lines))
-    except RefundDeskError as closed:
-        return render(
-            request,
-            "draft_review.html",
-            {**context, "closed": closed, "error": error or closed},
-            status=status if error else 409,
-        )
-    context |= {
-        "quote": quote,
-        "rows": selectors.review_rows(quote),
-        "warnings": selectors.review_warnings(quote, refunds, timezone.now()),
-        "review_form": ReviewForm.showing(quote, draft=draft),
+        "review": review,
+        "quote": review.quote,
+        "review_form": ReviewForm.showing(review.quote, draft=draft) if review.quote else None,
+        **_context(draft, account.position, 3),
     }
     return render(request, "draft_review.html", context, status=status)
 
@@ -232,12 +218,17 @@ def _closed(request: DeskRequest, draft: Refund) -> HttpResponse:
     return render(request, "draft_closed.html", {"draft": draft, "order": draft.order}, status=410)
 
 
-def _position(request: DeskRequest, draft: Refund) -> tuple[Position, str]:
-    """Read the order anew; where that fails, say why and go on with the figures at hand."""
-    try:
-        return order_refresh(order=draft.order, actor=Actor.person(request.user)), ""
-    except OrderUnreadable as error:
-        return selectors.order_position(draft.order), str(error)
+def _account(
+    request: DeskRequest, draft: Refund, *, refresh: bool
+) -> tuple[selectors.OrderAccount, str]:
+    """Read the order, anew from Digital River; where that fails, say why and take the mirror's."""
+    unreadable = ""
+    if refresh:
+        try:
+            return order_refresh(order=draft.order, actor=Actor.looking(request.user)), ""
+        except OrderUnreadable as error:
+            unreadable = str(error)
+    return selectors.order_account(draft.order), unreadable
 
 
 def _quote(position: Position, chosen: Selection | None) -> Quote | None:

@@ -10,7 +10,7 @@ from django.utils import timezone
 from playwright.sync_api import Page, expect
 
 from refunds.models import Order, Refund
-from refunds.options import LineSelection, Option, Selection
+from refunds.options import Option, Selection
 from sandbox.faults import Fault, FaultKind
 from tests.browser.conftest import Axe, SignIn, Watch
 from tests.browser.screens import Screens
@@ -37,7 +37,7 @@ def test_lists_and_orders_have_no_faults(screens: Screens, desk: Desk, axe: Axe)
         axe,
         "/orders/",
         "/orders/?q=nothing-like-this",
-        "/orders/?ordered_from=nonsense",
+        "/orders/?ordered_from=1066-10-14",
         "/refunds/new/",
         "/refunds/new/?q=nothing-like-this",
         f"{orders[0].get_absolute_url()}refunds/",
@@ -49,8 +49,6 @@ def test_lists_and_orders_have_no_faults(screens: Screens, desk: Desk, axe: Axe)
 
 
 def test_every_state_of_a_refund_has_no_faults(screens: Screens, desk: Desk, axe: Axe) -> None:
-    refunds: dict[str, Refund] = {}
-
     def submit(case: str, fault: FaultKind | None = None) -> Refund:
         if fault:
             desk.sandbox.queue_fault(Fault(kind=fault, method="POST", retry_after=120))
@@ -117,11 +115,11 @@ def test_wizard_has_no_faults_at_each_width(
     axe(screens.page)
     screens.choose("Line Items")
     screens.choose_units("Dual monitor arm", 2)
+    screens.amount_of("Dual monitor arm").fill("50.00")
     screens.review()
     # A look-alike refund and an estimated split are warned of.
     expect(screens.page.locator(".notice-warning")).not_to_have_count(0)
     axe(screens.page)
-    address = screens.page.url
     desk.submit(order, rep("rep2"), PART)
     screens.page.get_by_role("button", name="Submit refund of").click()
     screens.expect_focus_on_errors("Nothing was sent")
@@ -133,7 +131,6 @@ def test_wizard_has_no_faults_at_each_width(
     look(screens, axe, "/refunds/")
     Refund.objects.filter(pk=draft.pk).update(draft_expires_at=timezone.now() - timedelta(hours=1))
     look(screens, axe, draft.get_absolute_url())
-    assert address
 
 
 def test_refusals_have_no_faults(

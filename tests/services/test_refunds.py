@@ -826,3 +826,21 @@ def test_refund_flag_names_each_thing_once_however_often_it_is_read(desk: Desk) 
 
 def test_showcase_names_the_orders_used_here() -> None:
     assert {"worked_sample", "all_options", "wire_transfer", "failing_card"} <= set(SHOWCASE)
+
+
+def test_order_refresh_that_finds_half_the_order_refunded_elsewhere_leaves_its_fees(
+    desk: Desk,
+) -> None:
+    order = desk.order("fees")
+    fees = order.fees_amount + order.fee_tax_amount
+    asked = (order.total_amount * 3 / 4).quantize(Decimal("0.01"))
+    desk.client.create_refund(
+        {"orderId": order.digital_river_id, "currency": order.currency, "amount": asked},
+        upstream_id="elsewhere",
+    )
+
+    desk.refresh(order)
+
+    ledger = order_position(order).ledger
+    assert ledger.left_of(FEES) == fees
+    assert ledger.left == order.total_amount - asked == ledger.left_of(Component)
