@@ -7,7 +7,7 @@ with a refund for each fifth order. A copy has no lines: no list reads them.
 
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from itertools import islice
 from random import Random
 from typing import TypeVar
@@ -25,6 +25,7 @@ from refunds.salesforce.payloads import order_record
 from refunds.search_keys import search_key, surname_key
 from refunds.services.orders import order_mirror, order_refresh
 from sandbox.orders import order_id_of, order_number_of
+from sandbox.shop import SHOWCASE
 
 SHOP_ORDERS = 300
 ORDERS_PER_REFUND = 5
@@ -133,12 +134,12 @@ def _name(order: Order, buyer: int) -> None:
 
 
 def _refunds(people: Sequence[User], wanted: int) -> None:
-    """Make refunds of copies until there are so many, each with its attempt and its history."""
-    count = wanted - Refund.objects.count()
-    orders = Order.objects.filter(refundable=True, lines=None).order_by("pk")
-    # Where there are no copies, the shop's orders that have no story of their own take them.
-    chosen = list(orders[:count]) or list(
-        Order.objects.filter(refundable=True, refunds=None).order_by("-pk")[:count]
+    """Make refunds until there are so many, each with its attempt and its history."""
+    count = max(0, wanted - Refund.objects.count())
+    untouched = Order.objects.filter(refundable=True, refunds=None)
+    # Where there are no copies, the shop's orders without a story take them.
+    chosen = list(untouched.filter(lines=None).order_by("pk")[:count]) or list(
+        untouched.exclude(order_number__in=SHOWCASE.values()).order_by("-pk")[:count]
     )
     dice = Random(wanted)
     taken = set(Refund.objects.values_list("reference_key", flat=True))
@@ -149,19 +150,9 @@ def _refunds(people: Sequence[User], wanted: int) -> None:
             pass
         taken.add(digits)
         refunds.append(_refund(order, digits, dice, people, reasons))
-    refunds.sort(key=lambda refund: refund.submitted_at or datetime.max.replace(tzinfo=UTC))
     _bulk(refunds)
-    made = list(Refund.objects.filter(reference__in=[]) if not refunds else _again(refunds))
-    _bulk(_attempt(refund) for refund in made)
-    _bulk(entry for refund in made for entry in _history(refund))
-
-
-def _again(refunds: Sequence[Refund]) -> Iterator[Refund]:
-    """Give the refunds with their primary keys, which SQLite may not have told."""
-    known = dict(Refund.objects.values_list("reference", "pk"))
-    for refund in refunds:
-        refund.pk = known[refund.reference]
-        yield refund
+    _bulk(_attempt(refund) for refund in refunds)
+    _bulk(entry for refund in refunds for entry in _history(refund))
 
 
 def _refund(

@@ -6,14 +6,13 @@ from typing import Any
 
 import structlog
 from django.db import transaction
-from django.db.models import Q
 from django.utils import timezone
 
 from refunds import selectors
 from refunds.digitalriver import payloads
 from refunds.digitalriver.client import DigitalRiverClient
 from refunds.digitalriver.errors import DigitalRiverError
-from refunds.errors import OrderUnreadable
+from refunds.errors import OrderUnreadable, RecordUnusable
 from refunds.gateways import digital_river
 from refunds.models import CHECK, Actor, Order, OrderLine, Refund, RefundAttempt
 from refunds.money import add
@@ -39,14 +38,15 @@ def order_mirror(*, record: OrderRecord) -> Order:
     """Create or update an order from its Salesforce record.
 
     Money is taken from Salesforce only until Digital River was read: from then on it is
-    Digital River's alone, and so is the state.
+    Digital River's alone, and so is the state. Raises ``RecordUnusable`` for a record that names
+    another Digital River order than the one refunds were made on.
     """
     ordered_at = record.created_time or datetime.combine(
         record.effective_date or timezone.now().date(), time.min, tzinfo=UTC
     )
     identity: dict[str, Any] = {
         "order_number": record.order_number,
-        "salesforce_status": record.status,
+        "salesforce_status": record.status[:40],
         "account_salesforce_id": record.account_id,
         "account_name": record.account_name,
         "buyer_name": record.buyer_name,
@@ -64,7 +64,7 @@ def order_mirror(*, record: OrderRecord) -> Order:
     }
     until_read: dict[str, Any] = {
         "currency": record.currency,
-        "state": record.digitalriver_state,
+        "state": record.digitalriver_state[:24],
         "total_amount": record.total_amount,
         "product_amount": add(line.total_price for line in record.lines),
         "tax_amount": add(line.total_tax for line in record.lines),
@@ -76,10 +76,36 @@ def order_mirror(*, record: OrderRecord) -> Order:
     if order is None:
         order = Order.objects.create(salesforce_id=record.id, **identity, **until_read)
     else:
-        changes = identity if order.refreshed_at else identity | until_read
+        identity |= _digital_river_id(order, record.digitalriver_order_id)
+        read = identity.get("refreshed_at", order.refreshed_at)
+        changes = identity if read else identity | until_read
         _update(order, {k: v for k, v in changes.items() if getattr(order, k) != v})
     _mirror_lines(order, record.lines)
     return order
+
+
+def _digital_river_id(order: Order, told: str) -> dict[str, Any]:
+    """Return what a record's Digital River id changes; one that is known does not get lost.
+
+    Looks at another order would not find a refund that was sent, and have it sent again.
+    """
+    known = order.digital_river_id
+    if not told:
+        return {"digital_river_id": known, "digital_river_key": order.digital_river_key}
+    if not known or told == known:
+        return {}
+    if order.refunds.filter(submitted_at__isnull=False).exists():
+        raise RecordUnusable(
+            f"Salesforce order {order.salesforce_id} cannot be mirrored: DR_Order_Id__c names "
+            "another Digital River order than the one its refunds were made on."
+        )
+    # What was read is of the other one.
+    return {
+        "refreshed_at": None,
+        "available_amount": None,
+        "left_amount": 0,
+        "refundable": False,
+    }
 
 
 def _mirror_lines(order: Order, records: Sequence[OrderLineRecord]) -> None:
@@ -91,7 +117,8 @@ def _mirror_lines(order: Order, records: Sequence[OrderLineRecord]) -> None:
         identity: dict[str, Any] = {
             "position": position,
             "salesforce_id": record.id,
-            "digital_river_id": record.digitalriver_item_id,
+            "digital_river_id": record.digitalriver_item_id
+            or (line.digital_river_id if line else ""),
             "product_name": record.product_name,
             "sku": record.sku,
             "part_number": record.product_code,
@@ -100,7 +127,7 @@ def _mirror_lines(order: Order, records: Sequence[OrderLineRecord]) -> None:
             "cancelled_quantity": record.cancelled_quantity or 0,
         }
         until_read: dict[str, Any] = {
-            "state": record.digitalriver_state,
+            "state": record.digitalriver_state[:24],
             "product_amount": record.total_price,
             "tax_amount": record.total_tax,
             "duty_amount": record.duty,
@@ -141,11 +168,11 @@ def order_refresh(
 
     account = selectors.order_account(order)
     if _is_as_told(account, told, refunds):
-        Order.objects.filter(
-            Q(refreshed_at__lt=read_at) | Q(refreshed_at__isnull=True), pk=order.pk
-        ).update(refreshed_at=read_at)
-        order.refreshed_at = read_at
-        return account
+        # Only if nobody wrote figures since the caller read the order.
+        unmoved = Order.objects.filter(refreshed_at=order.refreshed_at, refreshed_at__lte=read_at)
+        if unmoved.filter(pk=order.pk).update(refreshed_at=read_at):
+            order.refreshed_at = read_at
+            return account
     with transaction.atomic():
         # Others may have written since: read again behind the lock.
         locked = Order.objects.select_for_update().get(pk=order.pk)
@@ -173,7 +200,7 @@ def order_recount(*, order: Order, position: Position | None = None) -> Position
 
 def _order_figures(told: payloads.Order) -> dict[str, Any]:
     return {
-        "state": told.state,
+        "state": told.state[:24],
         "currency": told.currency,
         "total_amount": told.total_amount,
         "product_amount": add(item.amount for item in told.items),
@@ -199,7 +226,7 @@ def _line_figures(item: payloads.OrderItem | None) -> dict[str, Any]:
         names = ("product", "tax", "fees", "fee_tax", "duty", "importer_tax")
         return {f"{name}_amount": 0 for name in names} | {"available_amount": 0}
     return {
-        "state": item.state,
+        "state": item.state[:24],
         "quantity": item.quantity,
         "product_amount": item.amount,
         "tax_amount": item.tax,

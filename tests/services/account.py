@@ -80,7 +80,9 @@ def check_account(desk: Desk, order: Order) -> None:
     theirs = at_digital_river(desk, order)
     assert sum(map(taken, theirs)) <= order.captured_amount
     references = Counter(
-        reference for each in theirs if (reference := each.get("metadata", {}).get("refundReference"))
+        reference
+        for each in theirs
+        if (reference := each.get("metadata", {}).get("refundReference"))
     )
     assert not references or max(references.values()) == 1
     live = Counter(
@@ -100,8 +102,7 @@ def check_account(desk: Desk, order: Order) -> None:
             assert references[attempt.reference] <= 1
         moves = [entry for entry in refund.history.all() if entry.from_state != entry.to_state]
         assert all(
-            one.to_state == other.from_state
-            for one, other in zip(moves, moves[1:], strict=False)
+            one.to_state == other.from_state for one, other in zip(moves, moves[1:], strict=False)
         )
         if moves:
             assert moves[-1].to_state == refund.state
@@ -118,9 +119,7 @@ def check_settled(desk: Desk, order: Order) -> None:
     order = desk.refresh(order)
     theirs = {each["id"]: each for each in at_digital_river(desk, order)}
     ours = {
-        refund.digital_river_id: refund
-        for refund in order.refunds.all()
-        if refund.digital_river_id
+        refund.digital_river_id: refund for refund in order.refunds.all() if refund.digital_river_id
     }
     for refund in ours.values():
         assert refund.state == theirs[refund.digital_river_id]["state"]

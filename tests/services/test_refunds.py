@@ -20,6 +20,7 @@ from refunds.errors import (
     PermissionMissing,
     SelectionInvalid,
 )
+from refunds.ledger import FEES, Component
 from refunds.models import CHECK, Grounds, Order, Refund, RefundReason
 from refunds.options import LineSelection, Option, Selection
 from refunds.selectors import order_position
@@ -563,9 +564,7 @@ def test_refund_retry_refuses_another_sum_than_was_asked_for(desk: Desk, wire: W
 
 
 @pytest.mark.parametrize("settled", [False, True])
-def test_refund_retry_refuses_what_digital_river_has(
-    desk: Desk, wire: Wire, settled: bool
-) -> None:
+def test_refund_retry_refuses_what_digital_river_has(desk: Desk, wire: Wire, settled: bool) -> None:
     refund = desk.submit(desk.order("worked_sample"), rep(), PART)
     if settled:
         desk.clock.forward(minutes=10)
@@ -601,9 +600,7 @@ def test_refund_retry_refuses_who_is_not_in_the_group(desk: Desk, wire: Wire) ->
     refund = failed(desk)
 
     with pytest.raises(PermissionMissing):
-        refund_retry(
-            refund=refund, user=person("viewer"), clock=desk.clock, client=desk.client
-        )
+        refund_retry(refund=refund, user=person("viewer"), clock=desk.clock, client=desk.client)
 
     assert len(wire.posts) == 1
 

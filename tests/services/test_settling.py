@@ -272,9 +272,7 @@ class Schedule:
     def bank(self) -> None:
         """Let one refund that is under way fail, or give back less than was asked."""
         waiting = [
-            each
-            for each in at_digital_river(self.desk, self.order)
-            if each["state"] == "pending"
+            each for each in at_digital_river(self.desk, self.order) if each["state"] == "pending"
         ]
         if not waiting:
             return
