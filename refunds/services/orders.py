@@ -114,11 +114,11 @@ def _mirror_lines(order: Order, records: Sequence[OrderLineRecord]) -> None:
     by_item_id = {line.digital_river_id: line for line in lines if line.digital_river_id}
     for position, record in enumerate(records, start=1):
         line = by_salesforce_id.get(record.id) or by_item_id.get(record.digitalriver_item_id)
+        item_id = record.digitalriver_item_id or (line.digital_river_id if line else "")
         identity: dict[str, Any] = {
             "position": position,
             "salesforce_id": record.id,
-            "digital_river_id": record.digitalriver_item_id
-            or (line.digital_river_id if line else ""),
+            "digital_river_id": item_id,
             "product_name": record.product_name,
             "sku": record.sku,
             "part_number": record.product_code,

@@ -290,8 +290,7 @@ def _parts_told(told: payloads.Refund, option: Option, position: Position) -> di
         if amount is None:
             amount = told.refunded_amount
         if option is Option.COMPLETE_ORDER:
-            # By the components, which do not know of this refund yet as the order's figures do.
-            # What is left of the whole, as Digital River tells it, is already without this one.
+            # By the components: the figures of the whole order know of this refund already.
             partial = amount < ledger.left_of(Component)
             drawn = [each for each in Component if not (partial and each in FEES)]
             return ledger.spread(amount, drawn)

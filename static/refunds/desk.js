@@ -38,6 +38,40 @@
     }
   };
 
+  /** The fields typed in since the last request left. */
+  const typedSince = new Set();
+
+  /** What was typed while the total was on its way is newer than the amount that comes with it. */
+  const keepTyped = (event) => {
+    if ([...typedSince].some((field) => event.detail.target.contains(field))) {
+      event.detail.shouldSwap = false;
+    }
+  };
+
+  /** Say that it is being sent; pressing the button again while it is does nothing. */
+  const submitOnce = (event) => {
+    const button = event.target.matches("[data-submit-once]") && event.submitter;
+    if (!button) {
+      return;
+    }
+    if (button.dataset.label) {
+      event.preventDefault();
+      return;
+    }
+    button.dataset.label = button.textContent;
+    // As wide as before, lest a second click meet what stood beside it.
+    button.style.minWidth = `${button.offsetWidth}px`;
+    button.textContent = "Sending…";
+  };
+
+  /** Coming back by the Back button, what was sent may be tried again. */
+  const resetSubmits = () => {
+    for (const button of document.querySelectorAll("[data-submit-once] button[data-label]")) {
+      button.textContent = button.dataset.label;
+      delete button.dataset.label;
+    }
+  };
+
   /** Fold the wizard's summary where it would push the form off a small screen. */
   const foldSummaries = () => {
     for (const details of document.querySelectorAll("details[data-fold-on-phone]")) {
@@ -110,6 +144,13 @@
       menu.querySelector("summary").focus();
     }
   });
+
+  document.addEventListener("submit", submitOnce);
+  window.addEventListener("pageshow", resetSubmits);
+
+  document.addEventListener("input", (event) => typedSince.add(event.target));
+  document.addEventListener("htmx:beforeRequest", () => typedSince.clear());
+  document.addEventListener("htmx:oobBeforeSwap", keepTyped);
 
   document.addEventListener("htmx:beforeSwap", (event) => {
     focusGoes = event.detail.target.contains(document.activeElement);

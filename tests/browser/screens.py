@@ -49,7 +49,9 @@ class Screens:
         """Return the whole row of an option, with its fields and notes."""
         return self.page.locator(".option").filter(has=self.option(label))
 
-    def choose(self, label: str, *, amount: str = "", reason: str = "Requested by customer") -> None:
+    def choose(
+        self, label: str, *, amount: str = "", reason: str = "Requested by customer"
+    ) -> None:
         """Choose a reason and an option, and type an amount where one is given."""
         self.page.get_by_role("combobox", name="Reason", exact=True).select_option(label=reason)
         self.option(label).check()

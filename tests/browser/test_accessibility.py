@@ -146,7 +146,7 @@ def test_refusals_have_no_faults(
 
 
 def test_administration_has_no_faults(
-    page: Page, screens: Screens, desk: Desk, axe: Axe, sign_in: SignIn
+    page: Page, screens: Screens, desk: Desk, axe: Axe, sign_in: SignIn, watch: Watch
 ) -> None:
     refund = desk.submit(desk.order("all_options"), rep(), PART)
     sign_in(User.objects.create_superuser("admin"))
@@ -158,4 +158,9 @@ def test_administration_has_no_faults(
         "/admin/refunds/refundreason/",
     ):
         screens.go(path)
-        axe(page)
+        page.wait_for_load_state("networkidle")
+        assert watch.complaints == []
+        # Django's own tables of rows to look at have heads without words over empty columns.
+        axe(page, without=["empty-table-header"])
+        # What axe tries on Django's style sheets, the security policy tells it off for.
+        watch.complaints.clear()

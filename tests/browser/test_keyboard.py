@@ -30,6 +30,7 @@ FOCUS_NAME = """() => {
 
 def tab_to(page: Page, name: str) -> None:
     """Press Tab until the focus is on what is called so; every stop on the way must show it."""
+    page.wait_for_load_state()
     for _ in range(ENOUGH):
         page.keyboard.press("Tab")
         assert page.evaluate(FOCUS_SHOWS), f"the focus cannot be seen: {page.evaluate(FOCUS_NAME)}"

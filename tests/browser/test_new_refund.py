@@ -1,12 +1,11 @@
-"""The wizard's first steps: select and search an order, the live total, what is wrong with a form."""
+"""The wizard: select an order, the live total, errors, a stale review, drafts."""
 
-from datetime import UTC, datetime, timedelta
+import re
 from decimal import Decimal
 from http import HTTPStatus
 
 import pytest
-from playwright.sync_api import BrowserContext, expect
-from pytest_django.live_server_helper import LiveServer
+from playwright.sync_api import BrowserContext, Route, expect
 
 from refunds.models import Refund
 from refunds.options import Option, Selection
@@ -60,7 +59,9 @@ def test_live_total_follows_what_is_typed(
     screens.page.evaluate("window.stayed = true")
     screens.choose("Complete Order", amount=typed)
     screens.expect_total(total)
-    expect(screens.page.locator("#draft-total tr", has_text="Left afterwards")).to_contain_text(left)
+    expect(screens.page.locator("#draft-total tr", has_text="Left afterwards")).to_contain_text(
+        left
+    )
     assert screens.page.evaluate("window.stayed") is True
     assert screens.page.url == address
 
@@ -81,6 +82,47 @@ def test_live_total_follows_the_quantity_and_keeps_a_typed_amount(
     screens.page.get_by_label(f"Quantity of {cable}").fill("12")
     expect(screens.page.locator("#draft-total")).to_contain_text("at most 11 can still be refunded")
     expect(screens.amount_of(switch)).to_have_value("100.5")
+
+
+def test_amount_typed_while_the_total_is_on_its_way_is_kept(screens: Screens, desk: Desk) -> None:
+    screens.begin(desk.order("worked_sample"))
+    screens.choose("Line Items")
+    page = screens.page
+    waiting: list[Route] = []
+    # Playwright writes on the handler, which a method of a list does not bear.
+    page.route("**/total/", lambda route: waiting.append(route), times=1)  # noqa: PLW0108
+    with page.expect_request("**/total/"):
+        page.get_by_label(f"Quantity of {RIBBON}").fill("1")
+    screens.amount_of(RIBBON).fill("4.50")
+    with page.expect_response("**/total/"):
+        waiting[0].continue_()
+    screens.expect_total("USD 4.50")
+    expect(screens.amount_of(RIBBON)).to_have_value("4.50")
+
+
+def test_review_shows_component_by_component_what_it_gives_back(
+    screens: Screens, desk: Desk
+) -> None:
+    order = desk.order("worked_sample")
+    desk.submit(order, rep("rep2"), Selection(Option.SHIPPING, Decimal("1.00")))
+    screens.begin(order)
+    screens.choose("Shipping", amount="2.70")
+    screens.review()
+    rows = screens.page.locator("table[aria-labelledby=parts] :is(tbody, tfoot) tr")
+    expect(rows).to_have_text(
+        [
+            re.compile(r"Product\s+20.00\s+–\s+20.00"),
+            re.compile(r"Tax\s+1.61\s+–\s+1.61"),
+            re.compile(r"Shipping\s+4.07\s+2.50\s+1.57"),
+            re.compile(r"Shipping tax\s+0.33\s+0.20\s+0.13"),
+            re.compile(r"Total to the customer\s+26.01\s+2.70\s+23.31"),
+        ]
+    )
+    expect(screens.page.get_by_text("USD 0.20 of it is tax.")).to_be_visible()
+    expect(screens.page.get_by_text("This may be a duplicate")).to_contain_text("Rep2 Tester")
+    expect(
+        screens.page.get_by_role("heading", name="Earlier refunds of this order")
+    ).to_be_visible()
 
 
 def test_yen_has_no_decimals_from_the_form_to_the_refund(screens: Screens, desk: Desk) -> None:
@@ -124,7 +166,7 @@ def test_errors_move_the_focus_and_lead_to_their_fields(
     screens.choose("Line Items", reason="Other")
     send.click()
     screens.expect_focus_on_errors("Choose how many units to refund of at least one line.")
-    screens.page.get_by_label(f"Quantity of {RIBBON}").fill("1")
+    screens.choose_units(RIBBON, 1)
     screens.amount_of(RIBBON).fill("10,811")
     send.click()
     screens.page.get_by_role("link", name="can be read in two ways").click()

@@ -12,9 +12,7 @@ from tests.browser.screens import Screens
 from tests.desk import Desk
 
 
-def test_orders_are_searched_filtered_and_opened_by_their_row(
-    screens: Screens, desk: Desk
-) -> None:
+def test_orders_are_searched_filtered_and_opened_by_their_row(screens: Screens, desk: Desk) -> None:
     wanted, euros = desk.order("worked_sample"), desk.order("eur")
     desk.order("fully_refunded")
     page = screens.page

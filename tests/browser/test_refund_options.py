@@ -23,7 +23,9 @@ def test_complete_order_in_part_then_all_that_is_left(screens: Screens, desk: De
     screens.settle()
     screens.expect_state("Succeeded")
     assert screens.ledger(order)["Whole order"] == ("27.01", "10.00", "0.00", "17.01")
-    expect(screens.page.get_by_text("what is left of each component is an estimate")).to_be_visible()
+    expect(
+        screens.page.get_by_text("what is left of each component is an estimate")
+    ).to_be_visible()
 
     screens.create_refund()
     screens.choose("Complete Order")

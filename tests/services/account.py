@@ -3,6 +3,7 @@
 import sqlite3
 from collections import Counter
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 from refunds.ledger import Component, Part
@@ -101,9 +102,7 @@ def check_account(desk: Desk, order: Order) -> None:
         for attempt in refund.attempts.all():
             assert references[attempt.reference] <= 1
         moves = [entry for entry in refund.history.all() if entry.from_state != entry.to_state]
-        assert all(
-            one.to_state == other.from_state for one, other in zip(moves, moves[1:], strict=False)
-        )
+        assert all(one.to_state == other.from_state for one, other in pairwise(moves))
         if moves:
             assert moves[-1].to_state == refund.state
     assert held <= order.captured_amount

@@ -1,0 +1,123 @@
+"""Takes the times: every page at every size in turns, so that whatever slows the machine meets all.
+
+Garbage is collected between rounds and never within one; each time is the median of its rounds.
+"""
+
+import gc
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from random import Random
+from statistics import median
+
+from django.contrib.auth.models import User
+from django.core.cache import cache
+
+from benchmarks.pages import Opened, Screen, open_order, screens
+from benchmarks.places import Place, at
+from benchmarks.visiting import Visitor, calls_answered, make_calls
+
+WARM_UP_ROUNDS = 3
+FEWEST_ROUNDS = 15
+FLOORS_A_ROUND = 6
+
+
+@dataclass
+class Sample:
+    """One thing that is timed at one place."""
+
+    name: str
+    place: Place
+    take: Callable[[], float]
+    screen: Screen | None = None
+    queries: int = 0
+    #: Asked for again with the calls to Digital River left out.
+    without_calls: bool = False
+    seconds: list[float] = field(default_factory=list)
+
+    @property
+    def milliseconds(self) -> float:
+        """The median of its times."""
+        return median(self.seconds) * 1000
+
+
+@dataclass
+class Guest:
+    """What a place needs for its pages to be asked for."""
+
+    place: Place
+    visitor: Visitor
+    screens: list[Screen]
+    opened: Opened
+
+
+def invite(place: Place) -> Guest:
+    """Prepare a place: open its orders and sign a person in."""
+    with at(place):
+        user = User.objects.get(username="rep1")
+        opened = open_order(place, "all_options", user)
+        many_lines = open_order(place, "many_lines", user)
+        return Guest(place, Visitor(user), screens(place, opened, many_lines), opened)
+
+
+def samples(guest: Guest) -> Iterator[Sample]:
+    """Give what is timed at a place, having made sure that each page is the one meant."""
+    order_id = guest.opened.order.digital_river_id
+    with at(guest.place):
+        cache.clear()
+        for screen in guest.screens:
+            for _ in range(WARM_UP_ROUNDS):
+                guest.visitor.checked(screen)
+            queries = len(guest.visitor.statements(screen))
+            for without_calls in (False, True) if screen.calls and screen.target else (False,):
+                yield Sample(
+                    screen.name,
+                    guest.place,
+                    _visit(guest, screen, order_id if without_calls else None),
+                    screen,
+                    queries,
+                    without_calls,
+                )
+        yield Sample("the two calls alone", guest.place, lambda: make_calls(order_id))
+
+
+def _visit(guest: Guest, screen: Screen, recorded: str | None) -> Callable[[], float]:
+    def take() -> float:
+        with calls_answered(recorded):
+            answer = guest.visitor.visit(screen)
+        if answer.status != screen.status:
+            raise RuntimeError(f"{screen.name} answered {answer.status}")
+        return answer.seconds
+
+    return take
+
+
+def measure(taken: list[Sample], *, rounds: int, seconds: float) -> int:
+    """Time everything in turns until so many rounds or seconds are over; returns the rounds."""
+    dice = Random(0)
+    floors = [sample for sample in taken if sample.name == "floor"]
+    turns = [sample for sample in taken if sample not in floors] + floors * FLOORS_A_ROUND
+    started = time.monotonic()
+    done = 0
+    with _no_collection():
+        while done < rounds and (done < FEWEST_ROUNDS or time.monotonic() - started < seconds):
+            dice.shuffle(turns)
+            for sample in turns:
+                with at(sample.place):
+                    sample.seconds.append(sample.take())
+            gc.collect()
+            done += 1
+    return done
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        gc.unfreeze()
