@@ -14,6 +14,7 @@ from statistics import median
 from django.contrib.auth.models import User
 from django.core.cache import cache
 
+from benchmarks.clocks import clock_here
 from benchmarks.pages import Opened, Screen, open_order, screens
 from benchmarks.places import Place, at
 from benchmarks.visiting import Visitor, calls_answered, make_calls
@@ -29,17 +30,23 @@ class Sample:
 
     name: str
     place: Place
-    take: Callable[[], float]
+    take: Callable[[], tuple[float, float]]
     screen: Screen | None = None
     queries: int = 0
     #: Asked for again with the calls to Digital River left out.
     without_calls: bool = False
     seconds: list[float] = field(default_factory=list)
+    wall_seconds: list[float] = field(default_factory=list)
 
     @property
     def milliseconds(self) -> float:
         """The median of its times."""
         return median(self.seconds) * 1000
+
+    @property
+    def wall_milliseconds(self) -> float:
+        """The median of its times on the wall."""
+        return median(self.wall_seconds) * 1000
 
 
 @dataclass
@@ -69,6 +76,8 @@ def samples(guest: Guest) -> Iterator[Sample]:
         for screen in guest.screens:
             for _ in range(WARM_UP_ROUNDS):
                 guest.visitor.checked(screen)
+        guest.visitor.clock = clock_here()
+        for screen in guest.screens:
             queries = len(guest.visitor.statements(screen))
             for without_calls in (False, True) if screen.calls and screen.target else (False,):
                 yield Sample(
@@ -79,16 +88,24 @@ def samples(guest: Guest) -> Iterator[Sample]:
                     queries,
                     without_calls,
                 )
-        yield Sample("the two calls alone", guest.place, lambda: make_calls(order_id))
+        yield Sample("the two calls alone", guest.place, lambda: _calls(guest, order_id))
 
 
-def _visit(guest: Guest, screen: Screen, recorded: str | None) -> Callable[[], float]:
-    def take() -> float:
+def _calls(guest: Guest, order_id: str) -> tuple[float, float]:
+    started = time.perf_counter()
+    seconds = make_calls(order_id, guest.visitor.clock)
+    return seconds, time.perf_counter() - started
+
+
+def _visit(
+    guest: Guest, screen: Screen, recorded: str | None
+) -> Callable[[], tuple[float, float]]:
+    def take() -> tuple[float, float]:
         with calls_answered(recorded):
             answer = guest.visitor.visit(screen)
         if answer.status != screen.status:
             raise RuntimeError(f"{screen.name} answered {answer.status}")
-        return answer.seconds
+        return answer.seconds, answer.wall_seconds
 
     return take
 
@@ -105,7 +122,9 @@ def measure(taken: list[Sample], *, rounds: int, seconds: float) -> int:
             dice.shuffle(turns)
             for sample in turns:
                 with at(sample.place):
-                    sample.seconds.append(sample.take())
+                    seconds, wall_seconds = sample.take()
+                sample.seconds.append(seconds)
+                sample.wall_seconds.append(wall_seconds)
             gc.collect()
             done += 1
     return done

@@ -38,9 +38,15 @@ def main(rounds: int, seconds: float, inspected: str) -> int:
     taken = [sample for guest in guests for sample in samples(guest)]
     started = time.monotonic()
     done = measure(taken, rounds=rounds, seconds=seconds)
-    lines, missed = table(connections[str(SIZES[0])].display_name, taken)
+    database, clock = connections[str(SIZES[0])].display_name, guests[0].visitor.clock
+    lines, missed = table(database, clock.name, taken)
     print(*lines, sep="\n")
-    print(f"\n{done} rounds in {time.monotonic() - started:.0f} s; {missed} targets missed.")
+    floor = next(sample for sample in taken if sample.name == "floor")
+    print(
+        f"\nThe floor took {floor.wall_milliseconds:.1f} ms on the wall for"
+        f" {floor.milliseconds:.1f} ms counted; much more means that the machine was busy."
+    )
+    print(f"{done} rounds in {time.monotonic() - started:.0f} s; {missed} targets missed.")
     connections.close_all()
     return missed
 

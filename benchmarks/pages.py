@@ -170,7 +170,7 @@ def _order_pages(opened: Opened, which: str) -> Iterator[Screen]:
         f"live total{which}",
         reverse("refunds:draft-total", args=[opened.begun.reference]),
         STEP_TARGET,
-        shows=number,
+        shows="Left afterwards",
         posts=opened.fields,
         headers={"HX-Request": "true"},
     )

@@ -6,7 +6,7 @@ from benchmarks.measuring import Sample
 from benchmarks.pages import GROWTH_TARGET, QUERIES_TARGET
 
 
-def table(database: str, taken: Sequence[Sample]) -> tuple[list[str], int]:
+def table(database: str, clock: str, taken: Sequence[Sample]) -> tuple[list[str], int]:
     """Return the lines of one database's table, and how many targets were missed."""
     sizes = sorted({sample.place.orders for sample in taken})
     floors = {sample.place.orders: sample for sample in taken if sample.name == "floor"}
@@ -14,7 +14,7 @@ def table(database: str, taken: Sequence[Sample]) -> tuple[list[str], int]:
     head = ["page", "queries", *[f"{size:,} orders" for size in sizes], "growth", "target"]
     lines = [
         "",
-        f"{database}. Per size: median milliseconds, and how many floors that is.",
+        f"{database}. Per size: median milliseconds ({clock}), and how many floors that is.",
         "",
         _line([*head, "verdict"], widths),
     ]

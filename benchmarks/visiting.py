@@ -1,6 +1,6 @@
 """Asks for pages as a server does: through the WSGI application with all its middleware.
 
-What is timed begins with the request's environment and ends when the answer is closed, which is
+What is timed (see ``clocks``) begins with the request's environment and ends when the answer is closed, which is
 when Django gives its database connection back. No network and no browser have a part in it.
 """
 
@@ -19,6 +19,7 @@ from django.core.wsgi import get_wsgi_application
 from django.db import connection
 from django.test import Client
 
+from benchmarks.clocks import Clock, WallClock
 from benchmarks.pages import Screen
 from benchmarks.settings import HOST
 from refunds.gateways import digital_river
@@ -34,6 +35,7 @@ class Answer:
     status: int
     body: bytes
     seconds: float
+    wall_seconds: float
 
 
 @dataclass
@@ -53,6 +55,7 @@ class Visitor:
 
     def __init__(self, user: User) -> None:
         """Sign the person in, at the place at hand."""
+        self.clock: Clock = WallClock()
         client = Client()
         client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
         session = client.cookies[settings.SESSION_COOKIE_NAME].value
@@ -71,14 +74,16 @@ class Visitor:
             nonlocal status
             status = line
 
-        started = time.perf_counter()
+        on_the_wall, started = time.perf_counter(), self.clock()
         response = self._application(environ, start_response)
         try:
             body = b"".join(response)
         finally:
             response.close()
-        seconds = time.perf_counter() - started
-        return Answer(int(status.split()[0]), body, seconds)
+        seconds = self.clock() - started
+        return Answer(
+            int(status.split()[0]), body, seconds, time.perf_counter() - on_the_wall
+        )
 
     def checked(self, screen: Screen) -> Answer:
         """Ask for a page and make sure that it is the one meant."""
@@ -130,13 +135,13 @@ class Visitor:
         return environ
 
 
-def make_calls(order_id: str) -> float:
+def make_calls(order_id: str, clock: Clock) -> float:
     """Make the two calls that a step begins with and return how many seconds they took."""
     client = digital_river()
-    started = time.perf_counter()
+    started = clock()
     client.list_refunds(order_id=order_id)
     client.get_order(order_id)
-    return time.perf_counter() - started
+    return clock() - started
 
 
 @contextmanager

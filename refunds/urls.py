@@ -3,7 +3,7 @@
 from django.urls import path, register_converter
 from django.views.generic import RedirectView
 
-from refunds.views import orders, refunds, wizard
+from refunds.views import drafts, orders, refunds, submission
 
 
 class ReferenceConverter:
@@ -29,15 +29,15 @@ urlpatterns = [
     path("orders/<str:order_number>/", orders.order, name="order"),
     path("orders/<str:order_number>/refresh/", orders.order_refresh_now, name="order-refresh"),
     path("orders/<str:order_number>/refunds/", orders.order_proceed, name="order-proceed"),
-    path("orders/<str:order_number>/refunds/create/", wizard.draft_begin, name="draft-begin"),
+    path("orders/<str:order_number>/refunds/create/", drafts.draft_begin, name="draft-begin"),
     path("refunds/", refunds.refund_list, name="refunds"),
-    path("refunds/new/", wizard.select_order, name="select-order"),
+    path("refunds/new/", drafts.select_order, name="select-order"),
     path("refunds/<reference:reference>/", refunds.refund, name="refund"),
-    path("refunds/<reference:reference>/option/", wizard.draft_option, name="draft-option"),
-    path("refunds/<reference:reference>/total/", wizard.draft_total, name="draft-total"),
-    path("refunds/<reference:reference>/review/", wizard.draft_review, name="draft-review"),
-    path("refunds/<reference:reference>/confirm/", wizard.confirm, name="confirm"),
-    path("refunds/<reference:reference>/discard/", wizard.draft_drop, name="draft-discard"),
+    path("refunds/<reference:reference>/option/", drafts.draft_option, name="draft-option"),
+    path("refunds/<reference:reference>/total/", drafts.draft_total, name="draft-total"),
+    path("refunds/<reference:reference>/review/", submission.draft_review, name="draft-review"),
+    path("refunds/<reference:reference>/confirm/", submission.confirm, name="confirm"),
+    path("refunds/<reference:reference>/discard/", drafts.draft_drop, name="draft-discard"),
     path("refunds/<reference:reference>/check/", refunds.refund_check_now, name="refund-check"),
     path("refunds/<reference:reference>/retry/", refunds.refund_send_again, name="refund-retry"),
     path("refunds/<reference:reference>/cancel/", refunds.refund_call_off, name="refund-cancel"),

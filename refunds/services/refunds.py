@@ -29,11 +29,13 @@ from refunds.permissions import require_issue
 from refunds.services.attempts import attempt_record, attempt_send, attempt_start
 from refunds.services.drafts import draft_lock
 from refunds.services.orders import Clock, order_recount, order_refresh
+from refunds.services.settlements import next_look
 
 _logger = structlog.get_logger(__name__)
 
 #: How long a settling round keeps others off a refund it is looking at.
 _CLAIM = timedelta(minutes=5)
+_WITH_DIGITAL_RIVER = frozenset({Refund.State.PENDING, Refund.State.PENDING_INFORMATION})
 
 
 def refund_submit(
@@ -184,10 +186,9 @@ def refunds_settle(
     due = Refund.objects.filter(next_check_at__lte=now).order_by("next_check_at", "pk")
     counts: dict[str, int] = {}
     for pk, next_check_at in due.values_list("pk", "next_check_at")[:limit].iterator():
-        claimed = Refund.objects.filter(pk=pk, next_check_at=next_check_at).update(
-            next_check_at=clock() + _CLAIM
-        )
-        if not claimed:
+        claim = clock() + _CLAIM
+        row = Refund.objects.filter(pk=pk, next_check_at=next_check_at)
+        if not row.update(next_check_at=claim):
             continue
         refund = Refund.objects.select_related("order").get(pk=pk)
         # The claim is for other rounds; this one looks at the refund as it was due.
@@ -195,6 +196,10 @@ def refunds_settle(
         try:
             refund = refund_check(refund=refund, actor=COMMAND, clock=clock, client=client)
             outcome = str(refund.state)
+            if refund.state in _WITH_DIGITAL_RIVER:
+                # Where nothing was new, the claim still stands.
+                again = next_look(refund, clock())
+                Refund.objects.filter(pk=pk, next_check_at=claim).update(next_check_at=again)
         except OrderUnreadable as error:
             outcome = "unreadable"
             _logger.warning("refund.unreadable", reference=refund.reference, reason=str(error))

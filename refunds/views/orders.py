@@ -1,18 +1,19 @@
 """Orders: the list, one order, and the way from its Refunds action to a new refund."""
 
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required, permission_required
+from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from refunds import permissions, selectors
+from refunds import selectors
 from refunds.errors import OrderUnreadable, SelectionInvalid
 from refunds.filters import OrderFilter
 from refunds.models import Actor, Order
 from refunds.services.orders import order_refresh
 from refunds.views.requests import DeskRequest
+from refunds.views.steps import issuer_required
 
 
 @login_required
@@ -71,7 +72,7 @@ def order_refresh_now(request: DeskRequest, order_number: str) -> HttpResponse:
 
 
 @login_required
-@permission_required(permissions.ISSUE, raise_exception=True)
+@issuer_required
 @require_safe
 def order_proceed(request: DeskRequest, order_number: str) -> HttpResponse:
     """Say what the Refunds action of an order leads to, before it does."""

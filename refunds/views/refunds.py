@@ -2,19 +2,18 @@
 
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required, permission_required
+from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
-from refunds import gateways, permissions, selectors
+from refunds import gateways, selectors
 from refunds.errors import OrderUnreadable, RefundDeskError, SelectionInvalid
 from refunds.filters import RefundFilter
 from refunds.models import Actor, Refund
 from refunds.services.refunds import refund_cancel, refund_check, refund_retry
 from refunds.views.requests import DeskRequest
-
-issuer_required = permission_required(permissions.ISSUE, raise_exception=True)
+from refunds.views.steps import issuer_required
 
 
 @login_required

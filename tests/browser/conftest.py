@@ -136,6 +136,14 @@ def _every_page_is_watched(watch: Watch) -> None:
     """Watch even where a test does not ask for it."""
 
 
+@pytest.fixture(autouse=True)
+def _rows_of_migrations_are_there(django_db_serialized_rollback: None) -> None:
+    """Give every test the groups and reasons that migrations make, also after another's flush.
+
+    All tests that flush must ask for it: one that does not leaves rows that it would meet.
+    """
+
+
 @pytest.fixture
 def sign_in(context: BrowserContext, live_server: LiveServer) -> SignIn:
     """Return a function that signs somebody in, without the detour by the sign-in page."""
@@ -208,8 +216,8 @@ def clock() -> SetClock:
 
 
 @pytest.fixture
-def desk(live_server: LiveServer, django_db_serialized_rollback: None, desk: Desk) -> Desk:
-    """Return the desk beside its stand-in, with the groups and reasons its migrations make."""
+def desk(live_server: LiveServer, desk: Desk) -> Desk:
+    """Return the desk beside its stand-in, with nothing kept from the test before."""
     # The currencies on offer are kept for a while, longer than from one test to the next.
     cache.clear()
     return desk

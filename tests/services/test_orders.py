@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -302,7 +303,7 @@ def test_order_refresh_of_unchanged_figures_is_one_update(desk: Desk) -> None:
     assert Order.objects.get(pk=order.pk).refreshed_at == desk.clock()
 
 
-UNREADABLE: list[tuple[FaultKind, dict[str, object]]] = [
+UNREADABLE: list[tuple[FaultKind, dict[str, Any]]] = [
     (FaultKind.CONNECTION_REFUSED, {}),
     (FaultKind.LOST_BEFORE, {}),
     (FaultKind.RATE_LIMITED, {"retry_after": 60}),
@@ -317,7 +318,7 @@ UNREADABLE: list[tuple[FaultKind, dict[str, object]]] = [
 @pytest.mark.parametrize("path", ["/refunds", "/orders/*"])
 @pytest.mark.parametrize(("kind", "options"), UNREADABLE)
 def test_order_refresh_without_an_answer_leaves_all_as_it_was(
-    desk: Desk, path: str, kind: FaultKind, options: dict[str, object]
+    desk: Desk, path: str, kind: FaultKind, options: dict[str, Any]
 ) -> None:
     order = desk.order("worked_sample")
     spoil(desk, FaultKind.LOST_BEFORE)

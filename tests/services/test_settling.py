@@ -3,6 +3,7 @@
 import random
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -119,6 +120,19 @@ def test_refunds_settle_takes_up_what_a_killed_round_claimed(desk: Desk, wire: W
     assert settle(desk) == {"succeeded": 1}
 
 
+def test_refunds_settle_looks_less_and_less_often_at_what_does_not_change(desk: Desk) -> None:
+    refund = desk.submit(desk.order("wire_transfer"), rep(), part("5.00"))
+    desk.clock.forward(minutes=10)
+    assert settle(desk) == {"pending_information": 1}
+    desk.clock.forward(hours=3)
+
+    for _ in range(2):
+        assert settle(desk) == {"pending_information": 1}
+        refund.refresh_from_db()
+        assert refund.next_check_at == desk.clock() + timedelta(hours=1)
+        desk.clock.forward(hours=1)
+
+
 def test_refunds_settle_follows_a_refund_made_elsewhere(desk: Desk) -> None:
     order = desk.order("external_pending")
     refund = order.refunds.get()
@@ -191,7 +205,7 @@ def _id_of(refund: Refund) -> str:
 
 # -- schedules by chance ---------------------------------------------------------------------------
 
-FAULTS = [
+FAULTS: list[tuple[FaultKind, dict[str, Any]]] = [
     (FaultKind.LOST_BEFORE, {}),
     (FaultKind.LOST_AFTER, {}),
     (FaultKind.LOST_AFTER, {"how": "timeout"}),
@@ -316,7 +330,7 @@ class Schedule:
             check_account(self.desk, self.order)
 
 
-@pytest.mark.parametrize("seed", range(48))
+@pytest.mark.parametrize("seed", range(32))
 def test_no_schedule_sends_twice_loses_or_gives_more_than_is_left(
     desk: Desk, wire: Wire, seed: int
 ) -> None:
@@ -324,7 +338,7 @@ def test_no_schedule_sends_twice_loses_or_gives_more_than_is_left(
     order = desk.order(case)
     schedule = Schedule(desk, wire, order, seed)
 
-    schedule.run(steps=14)
+    schedule.run(steps=12)
 
     check_settled(desk, order)
     unsettled = order.refunds.exclude(state__in=["draft", "not_sent"]).filter(
