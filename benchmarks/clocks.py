@@ -21,6 +21,7 @@ class WallClock:
     name = "time on the wall"
 
     def __call__(self) -> float:
+        """Return the time."""
         return time.perf_counter()
 
 
@@ -34,6 +35,7 @@ class WorkClock:
         self._servers = [server.open("rb", buffering=0) for server in servers]
 
     def __call__(self) -> float:
+        """Return the time used so far."""
         nanoseconds = 0
         for server in self._servers:
             server.seek(0)

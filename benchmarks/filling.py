@@ -8,7 +8,7 @@ with a refund for each fifth order. A copy has no lines: no list reads them.
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
-from itertools import islice
+from itertools import islice, pairwise
 from random import Random
 from typing import TypeVar
 
@@ -36,29 +36,32 @@ KEEPS_ITS_BUYER = 100
 COPIES_SPREAD_OVER = timedelta(days=3 * 365)
 BATCH = 2000
 
-FIRST_NAMES = (
+_FIRST_NAMES = (
     "Aaron Ada Alma Anna Arthur Bianca Boris Carla Carlos Chloé Dalia David Edith Emil Fatima "
     "Felix Gita Hana Henrik Ines Isaac Jana Jörg Karim Kira Lena Luca Maja Mikkel Nadia Noah "
     "Olga Oscar Paula Pavel Quentin Rania Robin Salma Simon Tara Tomás Ulla Vera Viktor Wanda "
     "Xavier Yara Yusuf Zoe"
-).split()
-LAST_NAMES = (
+)
+_LAST_NAMES = (
     "Abbott Acosta Adeyemi Ahmed Almeida Bauer Becker Brandt Castillo Chen Costa Dahl Delgado "
     "Duarte Eriksen Evans Fischer Fontaine Garcia Grant Haas Hughes Ibrahim Ivanova Jansen Jones "
     "Kapoor Keller Kowalski Larsen Lopez Maier Mbeki Moreau Nakamura Novak Okafor Olsen Park "
     "Petrov Quinn Ramos Rossi Sato Schmidt Silva Tanaka Thomas Ueda Urban Vargas Vogel Walker "
     "Weber Xu Yamada Young Zanetti Zhang Ziegler"
-).split()
-COMPANY_WORDS = (
+)
+_COMPANY_WORDS = (
     "Alder Amber Anchor Birch Bright Cedar Clear Copper Delta East Elm Falcon Fjord Glen Gold "
     "Harbor Hill Iron Island Juniper Kestrel Lake Lime Maple Mill North Oak Orchid Pine Quarry "
     "River Rock Silver Stone Summit Terra Umber Valley West Yarrow Zenith"
-).split()
-COMPANY_KINDS = (
+)
+_COMPANY_KINDS = (
     "Analytics Bakery Clinics Dental Engineering Foods Freight Glass Homes Instruments Labs "
     "Logistics Marine Metals Optics Outfitters Paper Power Schools Supply Systems Textiles Tools "
     "Travel Works"
-).split()
+)
+FIRST_NAMES, LAST_NAMES, COMPANY_WORDS, COMPANY_KINDS = (
+    names.split() for names in (_FIRST_NAMES, _LAST_NAMES, _COMPANY_WORDS, _COMPANY_KINDS)
+)
 
 _Row = TypeVar("_Row", bound=Model)
 
@@ -215,7 +218,7 @@ def _attempt(refund: Refund) -> RefundAttempt:
 def _history(refund: Refund) -> Iterator[HistoryEntry]:
     assert refund.submitted_at is not None
     states = ["", "draft", "submitting", "pending", refund.state]
-    for before, after in zip(states, states[1:], strict=False):
+    for before, after in pairwise(states):
         if before != after:
             yield HistoryEntry(
                 refund=refund,

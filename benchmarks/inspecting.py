@@ -4,6 +4,7 @@ import cProfile
 import io
 import pstats
 from collections.abc import Iterable
+from typing import Any
 
 from django.db import connection
 
@@ -23,13 +24,15 @@ def inspect(guest: Guest, screens: Iterable[Screen]) -> None:
             guest.visitor.checked(screen)
             for sql, parameters in guest.visitor.statements(screen):
                 print(f"\n{sql}\n  {parameters}")
-                if sql.startswith("SELECT") or sql.startswith("("):
+                if sql.startswith(("SELECT", "(")):
                     _plan(sql, parameters)
             _profile(guest, screen)
 
 
-def _plan(sql: str, parameters: object) -> None:
-    how = "EXPLAIN (ANALYZE, BUFFERS)" if connection.vendor == "postgresql" else "EXPLAIN QUERY PLAN"
+def _plan(sql: str, parameters: Any) -> None:
+    how = (
+        "EXPLAIN (ANALYZE, BUFFERS)" if connection.vendor == "postgresql" else "EXPLAIN QUERY PLAN"
+    )
     with connection.cursor() as cursor:
         cursor.execute(f"{how} {sql}", parameters)
         for row in cursor.fetchall():

@@ -97,9 +97,7 @@ def _calls(guest: Guest, order_id: str) -> tuple[float, float]:
     return seconds, time.perf_counter() - started
 
 
-def _visit(
-    guest: Guest, screen: Screen, recorded: str | None
-) -> Callable[[], tuple[float, float]]:
+def _visit(guest: Guest, screen: Screen, recorded: str | None) -> Callable[[], tuple[float, float]]:
     def take() -> tuple[float, float]:
         with calls_answered(recorded):
             answer = guest.visitor.visit(screen)

@@ -73,9 +73,7 @@ def open_order(place: Place, case: str, user: User) -> Opened:
     position = selectors.order_position(order)
     form = OptionForm(position=position, draft=begun)
     fields = {
-        bound.name: str(bound.value() or "")
-        for bound in form
-        if not bound.name.startswith("fees_")
+        bound.name: str(bound.value() or "") for bound in form if not bound.name.startswith("fees_")
     }
     fields |= {
         "option": Option.LINE_ITEMS.value,
@@ -147,9 +145,7 @@ def _order_lists(order: Order) -> Iterator[Screen]:
     yield _list("order search, every number", orders, q="00")
     yield _list("order search, far page", orders, q="00", after=_far_number(Order.objects.all()))
     yield _list("order search, filtered", orders, q="a", state="complete", currency="EUR")
-    yield _list(
-        "order search, rare filters", orders, "", q="00", state="blocked", currency="KWD"
-    )
+    yield _list("order search, rare filters", orders, "", q="00", state="blocked", currency="KWD")
     yield _list("order search, nothing found", orders, "No order matches", q="zzzz")
     select = "refunds:select-order"
     yield _list("select order", select)
@@ -212,7 +208,9 @@ def _refund_lists(refund: Refund) -> Iterator[Screen]:
     yield _list("refunds, person", refunds, person=str(refund.created_by_id))
     yield _list("refunds, all filters", refunds, state="succeeded", option="line_items")
     yield _list("refund search, reference", refunds, reference, search=reference)
-    yield _list("refund search, Digital River id", refunds, reference, search=refund.digital_river_id)
+    yield _list(
+        "refund search, Digital River id", refunds, reference, search=refund.digital_river_id
+    )
     yield _list("refund search, order number", refunds, reference, search=refund.order.order_number)
     yield _list("refund search, every id", refunds, search="re_")
     yield _list("refund search, every order", refunds, search="00")

@@ -1,7 +1,8 @@
 """The places that are measured in turns: a database with so many orders, and its stand-in."""
 
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -29,7 +30,13 @@ class Place:
 
 def place(directory: Path, orders: int) -> Place:
     """Return the place with so many orders; its refunds settle only when they are told to."""
-    sandbox = Sandbox(directory / f"sandbox_{orders}.sqlite3", settle_after=timedelta(days=1))
+    shop, path = directory / "shop.sqlite3", directory / f"sandbox_{orders}.sqlite3"
+    if not shop.exists():
+        # Made once and copied, as making it takes a while.
+        with closing(Sandbox(shop)):
+            pass
+    shutil.copy(shop, path)
+    sandbox = Sandbox(path, settle_after=timedelta(days=1))
     return Place(orders, sandbox, in_process_for(sandbox))
 
 

@@ -28,10 +28,7 @@ def table(database: str, clock: str, taken: Sequence[Sample]) -> tuple[list[str]
         cells = [
             f"{name}, calls left out" if without_calls else name,
             "/".join(dict.fromkeys(str(row[size].queries) for size in sizes)),
-            *(
-                f"{row[size].milliseconds:8.2f} {_ratio(row[size], floors):6.2f}x"
-                for size in sizes
-            ),
+            *(f"{row[size].milliseconds:8.2f} {_ratio(row[size], floors):6.2f}x" for size in sizes),
             f"{_growth(row, sizes):.2f}x" if len(sizes) > 1 else "",
         ]
         screen = row[sizes[0]].screen

@@ -1,7 +1,8 @@
 """Asks for pages as a server does: through the WSGI application with all its middleware.
 
-What is timed (see ``clocks``) begins with the request's environment and ends when the answer is closed, which is
-when Django gives its database connection back. No network and no browser have a part in it.
+What is timed (see ``clocks``) begins with the request's environment and ends when the answer is
+closed, which is when Django gives its database connection back. No network and no browser have a
+part in it.
 """
 
 import io
@@ -60,8 +61,7 @@ class Visitor:
         client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
         session = client.cookies[settings.SESSION_COOKIE_NAME].value
         self._cookies = (
-            f"{settings.SESSION_COOKIE_NAME}={session}; "
-            f"{settings.CSRF_COOKIE_NAME}={_CSRF_TOKEN}"
+            f"{settings.SESSION_COOKIE_NAME}={session}; {settings.CSRF_COOKIE_NAME}={_CSRF_TOKEN}"
         )
         self._application = get_wsgi_application()
 
@@ -82,7 +82,7 @@ class Visitor:
             response.close()
         seconds = self.clock() - started
         return Answer(
-            int(status.split()[0]), body, seconds, time.perf_counter() - on_the_wall
+            int(status.partition(" ")[0]), body, seconds, time.perf_counter() - on_the_wall
         )
 
     def checked(self, screen: Screen) -> Answer:
@@ -150,8 +150,8 @@ def _recorded(order_id: str) -> Iterator[None]:
     client = digital_river()
     refunds, order = client.list_refunds(order_id=order_id), client.get_order(order_id)
     with (
-        mock.patch.object(client, "list_refunds", lambda **_: refunds),
-        mock.patch.object(client, "get_order", lambda *_, **__: order),
+        mock.patch.object(client, "list_refunds", return_value=refunds),
+        mock.patch.object(client, "get_order", return_value=order),
     ):
         yield
 

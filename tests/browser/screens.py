@@ -34,6 +34,11 @@ class Screens:
         self.page.get_by_role("link", name="Proceed").click()
         self.create_refund()
 
+    def start(self, order: Order) -> None:
+        """Go the short way: from an order's page straight to the options of a new refund."""
+        self.go(order.get_absolute_url())
+        self.create_refund()
+
     def create_refund(self) -> None:
         """Go from the Refunds section of the open order to the options of a new refund."""
         self.page.get_by_role("button", name="Create refund").click()

@@ -102,9 +102,10 @@ def test_wizard_has_no_faults_at_each_width(
     screens.page.set_viewport_size({"width": width, "height": 900})
     order = desk.order("all_options")
     desk.submit(order, rep("rep2"), PART)
-    screens.begin(order)
+    screens.start(order)
     axe(screens.page)
-    for option in Option:
+    # On a phone only the table becomes something else.
+    for option in Option if width > 375 else (Option.LINE_ITEMS,):
         screens.choose(option.label)
         expect(screens.page.locator("#draft-total .total")).to_have_count(
             0 if option in {Option.LINE_ITEMS, Option.FEES} else 1

@@ -54,7 +54,7 @@ def test_new_refund_from_the_navigation_searches_and_selects_an_order(
 def test_live_total_follows_what_is_typed(
     screens: Screens, desk: Desk, case: str, typed: str, total: str, left: str
 ) -> None:
-    screens.begin(desk.order(case))
+    screens.start(desk.order(case))
     address = screens.page.url
     screens.page.evaluate("window.stayed = true")
     screens.choose("Complete Order", amount=typed)
@@ -69,7 +69,7 @@ def test_live_total_follows_what_is_typed(
 def test_live_total_follows_the_quantity_and_keeps_a_typed_amount(
     screens: Screens, desk: Desk
 ) -> None:
-    screens.begin(desk.order("kwd"))
+    screens.start(desk.order("kwd"))
     switch, cable = "24-port managed switch, PoE+", "Fibre patch cable OM4, 15 m"
     screens.choose("Line Items")
     screens.choose_units(switch, 2)
@@ -85,7 +85,7 @@ def test_live_total_follows_the_quantity_and_keeps_a_typed_amount(
 
 
 def test_amount_typed_while_the_total_is_on_its_way_is_kept(screens: Screens, desk: Desk) -> None:
-    screens.begin(desk.order("worked_sample"))
+    screens.start(desk.order("worked_sample"))
     screens.choose("Line Items")
     page = screens.page
     waiting: list[Route] = []
@@ -105,7 +105,7 @@ def test_review_shows_component_by_component_what_it_gives_back(
 ) -> None:
     order = desk.order("worked_sample")
     desk.submit(order, rep("rep2"), Selection(Option.SHIPPING, Decimal("1.00")))
-    screens.begin(order)
+    screens.start(order)
     screens.choose("Shipping", amount="2.70")
     screens.review()
     rows = screens.page.locator("table[aria-labelledby=parts] :is(tbody, tfoot) tr")
@@ -127,7 +127,7 @@ def test_review_shows_component_by_component_what_it_gives_back(
 
 def test_yen_has_no_decimals_from_the_form_to_the_refund(screens: Screens, desk: Desk) -> None:
     order = desk.order("jpy")
-    screens.begin(order)
+    screens.start(order)
     expect(screens.page.get_by_label("Complete Order: Refund amount")).to_have_value("142405")
     screens.choose("Shipping", amount="1000")
     screens.refund("JPY 1,000")
@@ -140,7 +140,7 @@ def test_errors_move_the_focus_and_lead_to_their_fields(
     screens: Screens, desk: Desk, watch: Watch
 ) -> None:
     watch.expect_status(HTTPStatus.UNPROCESSABLE_ENTITY)
-    screens.begin(desk.order("worked_sample"))
+    screens.start(desk.order("worked_sample"))
     send = screens.page.get_by_role("button", name="Review and Submit")
 
     send.click()
@@ -178,7 +178,7 @@ def test_stale_review_shows_old_beside_new_and_sends_nothing(
 ) -> None:
     watch.expect_status(HTTPStatus.CONFLICT)
     order = desk.order("worked_sample")
-    screens.begin(order)
+    screens.start(order)
     screens.choose("Complete Order", amount="10.00")
     screens.review()
     other = desk.submit(order, rep("rep2"), Selection(Option.SHIPPING, Decimal("5.40")))
@@ -200,7 +200,7 @@ def test_option_closed_since_the_review_leads_back_to_the_choice(
 ) -> None:
     watch.expect_status(HTTPStatus.CONFLICT)
     order = desk.order("worked_sample")
-    screens.begin(order)
+    screens.start(order)
     screens.choose("Shipping")
     screens.review()
     desk.submit(order, rep("rep2"), Selection(Option.SHIPPING, Decimal("5.40")))
@@ -215,8 +215,8 @@ def test_two_tabs_with_two_drafts_never_mix(
 ) -> None:
     first_order, second_order = desk.order("worked_sample"), desk.order("eur")
     second = Screens(context.new_page(), screens.address, screens.sandbox)
-    screens.begin(first_order)
-    second.begin(second_order)
+    screens.start(first_order)
+    second.start(second_order)
     screens.choose("Complete Order", amount="3.00")
     second.choose("Complete Order", amount="4.00")
     screens.review()
@@ -231,7 +231,7 @@ def test_draft_is_resumed_discarded_and_then_closed(
     screens: Screens, desk: Desk, watch: Watch
 ) -> None:
     watch.expect_status(HTTPStatus.GONE)
-    screens.begin(desk.order("worked_sample"))
+    screens.start(desk.order("worked_sample"))
     address, reference = screens.page.url, screens.reference
     screens.choose("Complete Order", amount="3.00")
     screens.review()

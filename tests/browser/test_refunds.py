@@ -26,7 +26,7 @@ def test_confirm_says_requested_what_happens_next_and_what_to_tell_the_customer(
 ) -> None:
     context.grant_permissions(["clipboard-read", "clipboard-write"])
     order = desk.order("worked_sample")
-    screens.begin(order)
+    screens.start(order)
     screens.choose("Complete Order", amount="10.00")
     screens.review()
     screens.submit("USD 10.00")
@@ -51,7 +51,7 @@ def test_submit_pressed_twice_says_it_is_sending_and_sends_once(
     screens: Screens, desk: Desk
 ) -> None:
     order = desk.order("worked_sample")
-    screens.begin(order)
+    screens.start(order)
     screens.choose("Complete Order", amount="10.00")
     screens.review()
     said, width_before, width_after = screens.page.evaluate(
@@ -117,7 +117,7 @@ def test_moments_grow_older_while_the_page_stays_open(screens: Screens, desk: De
 def test_answer_lost_after_the_refund_was_made_is_found_again(screens: Screens, desk: Desk) -> None:
     order = desk.order("worked_sample")
     lose_answer(desk, FaultKind.LOST_AFTER)
-    screens.begin(order)
+    screens.start(order)
     screens.choose("Complete Order", amount="10.00")
     screens.refund("USD 10.00")
     screens.expect_state("Outcome unknown")
@@ -170,7 +170,7 @@ def test_digital_river_away_is_said_and_the_page_still_reads(screens: Screens, d
 
 def test_failing_card_says_why_and_is_sent_again(screens: Screens, desk: Desk) -> None:
     order = desk.order("failing_card")
-    screens.begin(order)
+    screens.start(order)
     screens.choose("Shipping")
     screens.refund("USD 16.44")
     screens.settle()
@@ -188,7 +188,7 @@ def test_failing_card_says_why_and_is_sent_again(screens: Screens, desk: Desk) -
 
 def test_bank_details_needed_says_by_when_then_succeeds(screens: Screens, desk: Desk) -> None:
     order = desk.order("wire_transfer")
-    screens.begin(order)
+    screens.start(order)
     screens.choose("Shipping")
     screens.refund("EUR 16.31")
     screens.settle()

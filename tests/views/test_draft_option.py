@@ -504,12 +504,27 @@ def test_line_refunded_since_the_page_was_shown_is_refused(
     assert walk.draft.option == ""
 
 
-def test_order_disputed_since_the_page_was_shown_is_refused(sample: Walk, desk: Desk) -> None:
+def test_order_disputed_since_the_page_was_shown_is_stopped_at_the_review(
+    sample: Walk, desk: Desk
+) -> None:
     values = sample.values(option="shipping")
     desk.sandbox.set_order_state(sample.order.digital_river_id, "dispute")
     response = sample.client.post(sample.at("option"), values)
+    page = sample.client.page(response.headers["Location"], 409)
+    assert "opened a dispute" in page.errors[0]
+    assert "Submit refund" not in page.text
+
+
+def test_order_closed_in_the_mirror_since_the_page_was_shown_is_refused(
+    sample: Walk, desk: Desk
+) -> None:
+    values = sample.values(option="shipping")
+    desk.sandbox.set_order_state(sample.order.digital_river_id, "dispute")
+    desk.refresh(sample.order)
+    response = sample.client.post(sample.at("option"), values)
     assert response.status_code == 422
-    assert "opened a dispute" in Page(response).text
+    (error,) = Page(response).errors
+    assert "opened a dispute" in error
     assert sample.draft.option == ""
 
 

@@ -1,0 +1,473 @@
+"""Confirm and the refund's own page, in every state; checking, sending again, calling off."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+from pytest_django import Settings
+
+from refunds.models import Refund
+from refunds.options import Option, Selection
+from sandbox.faults import parse_fault
+from tests.desk import Desk, rep
+from tests.views.pages import DeskClient, Page
+from tests.views.test_order_page import down
+from tests.views.wizard import at_digital_river
+
+pytestmark = pytest.mark.django_db
+
+STATE = Refund.State
+CHECK, AGAIN, CALL_OFF = "Check now", "Send refund of USD 5.40 again", "Call off this refund"
+
+
+@dataclass
+class Made:
+    """A refund of the sample's shipping, brought into a state."""
+
+    desk: Desk
+    refund: Refund
+
+    @property
+    def now(self) -> Refund:
+        return Refund.objects.get(pk=self.refund.pk)
+
+    @property
+    def address(self) -> str:
+        return f"/refunds/{self.refund.reference}/"
+
+    @property
+    def confirm(self) -> str:
+        return f"{self.address}confirm/"
+
+
+def make(desk: Desk, state: str) -> Made:
+    """Make a refund and bring it into this state by what Digital River answers."""
+    order = desk.order("worked_sample")
+    fault = {
+        STATE.UNKNOWN: {"kind": "lost-before"},
+        STATE.NOT_SENT: {"kind": "connection-refused"},
+        STATE.QUEUED: {"kind": "rate-limited", "retryAfter": 90},
+        STATE.REFUSED: {"kind": "error", "status": 400},
+    }.get(STATE(state))
+    if fault:
+        desk.sandbox.queue_fault(parse_fault({**fault, "method": "POST", "path": "/refunds"}))
+    refund = desk.submit(order, rep(), Selection(Option.SHIPPING))
+    if state == STATE.SUCCEEDED:
+        desk.sandbox.succeed_refund(refund.digital_river_id)
+    elif state == STATE.FAILED:
+        desk.sandbox.fail_refund(refund.digital_river_id, "expired_or_canceled_card")
+    desk.clock.forward(seconds=1)
+    if state in {STATE.SUCCEEDED, STATE.FAILED}:
+        desk.refresh(order)
+    made = Made(desk, refund)
+    forced = {
+        STATE.EXPIRED: {"settled_at": desk.clock.now, "next_check_at": None},
+        STATE.PENDING_INFORMATION: {
+            "information_expires_at": desk.clock.now + timedelta(days=30)
+        },
+        STATE.CANCELLED: {"settled_at": desk.clock.now, "next_check_at": None},
+        STATE.SUBMITTING: {},
+    }.get(STATE(state))
+    if forced is not None:
+        Refund.objects.filter(pk=refund.pk).update(state=state, **forced)
+    assert made.now.state == state
+    return made
+
+
+SUBMITTED = [state for state in STATE.values if state != STATE.DRAFT]
+UNSETTLED = {
+    STATE.QUEUED,
+    STATE.SUBMITTING,
+    STATE.UNKNOWN,
+    STATE.PENDING,
+    STATE.PENDING_INFORMATION,
+}
+
+
+# -- what the pages say ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", SUBMITTED)
+def test_pages_tell_the_state_the_next_step_and_what_to_tell_the_customer(
+    desk: Desk, as_rep: DeskClient, state: str
+) -> None:
+    made = make(desk, state)
+    for address in (made.confirm, made.address):
+        page = as_rep.page(address)
+        assert made.refund.reference in page.text
+        assert "USD 5.40" in page.text
+        assert STATE(state).label in page.text
+        assert STATE(state).meaning in page.text
+        if state != STATE.CANCELLED:
+            assert "Next: " in page.text
+        text = page.root.one("div", id="customer-text").text
+        assert made.refund.reference in text
+        assert made.refund.order.order_number in text
+        if state != STATE.SUCCEEDED:
+            assert "have refunded" not in text
+            assert "has been refunded" not in text
+        else:
+            assert text.startswith("We have refunded USD 5.40 for your order")
+        assert page.root.one("button", **{"data-copy-target": "#customer-text"})
+
+
+def test_pending_refund_is_requested_and_not_refunded(desk: Desk, as_rep: DeskClient) -> None:
+    page = as_rep.page(make(desk, STATE.PENDING).confirm)
+    text = page.root.one("div", id="customer-text").text
+    assert text.startswith("We have requested a refund of USD 5.40")
+    assert "5 to 10 business days" in text
+    assert "Requested: Digital River has taken the refund, but the money has not moved" in page.text
+
+
+@pytest.mark.parametrize("state", [STATE.FAILED, STATE.EXPIRED, STATE.NOT_SENT, STATE.REFUSED])
+def test_customer_of_a_refund_that_came_to_nothing_is_told_that_no_money_moved(
+    desk: Desk, as_rep: DeskClient, state: str
+) -> None:
+    page = as_rep.page(make(desk, state).address)
+    assert "no money has moved" in page.root.one("div", id="customer-text").text
+
+
+def test_failure_is_told_in_plain_words(desk: Desk, as_rep: DeskClient) -> None:
+    made = make(desk, STATE.FAILED)
+    for address in (made.confirm, made.address):
+        page = as_rep.page(address)
+        assert "The customer's card has expired or was cancelled." in page.text
+        assert "expired_or_canceled_card" not in page.root.one("div", class_="panel").text
+
+
+def test_unknown_failure_reason_is_shown_in_words(desk: Desk, as_rep: DeskClient) -> None:
+    made = make(desk, STATE.FAILED)
+    Refund.objects.filter(pk=made.refund.pk).update(failure_reason="bank_was_on_fire")
+    assert "Bank was on fire." in as_rep.page(made.address).text
+
+
+def test_bank_details_are_asked_for_with_the_deadline_and_the_place(
+    desk: Desk, as_rep: DeskClient, settings: Settings
+) -> None:
+    settings.STOREFRONT_REFUND_URL = "https://shop.example.com/bank-details"
+    made = make(desk, STATE.PENDING_INFORMATION)
+    for address in (made.confirm, made.address):
+        page = as_rep.page(address)
+        assert page.has_link("https://shop.example.com/bank-details")
+        assert "by 2 Dec 2026" in page.root.one("div", id="customer-text").text
+        assert "else the refund expires" in page.text
+
+
+def test_bank_details_of_a_real_offline_refund_show_its_deadline_and_no_token(
+    desk: Desk, as_rep: DeskClient
+) -> None:
+    order = desk.order("waiting_for_bank_details")
+    refund = order.refunds.get()
+    response = as_rep.get(f"/refunds/{refund.reference}/")
+    assert refund.information_expires_at is not None
+    assert "Bank details by" in response.text
+    token = desk.sandbox.refund(refund.digital_river_id)["tokenInformation"]["token"]
+    assert token not in response.text
+
+
+def test_flag_is_shown(desk: Desk, as_rep: DeskClient) -> None:
+    desk.sandbox.queue_fault(
+        parse_fault({"kind": "other-amount", "amount": "5.00", "method": "POST"})
+    )
+    refund = desk.submit(desk.order("worked_sample"), rep(), Selection(Option.SHIPPING))
+    page = as_rep.page(f"/refunds/{refund.reference}/")
+    assert "Flagged for a lead: Digital River took USD 5.00; USD 5.40 was asked for." in page.text
+    assert "Accepted by Digital River USD 5.00" in page.text
+    assert "A lead will look into it." in as_rep.page(f"/refunds/{refund.reference}/confirm/").text
+
+
+def test_page_shows_parts_history_attempts_and_the_dashboard(
+    desk: Desk, as_rep: DeskClient
+) -> None:
+    made = make(desk, STATE.SUCCEEDED)
+    page = as_rep.page(made.address)
+    assert "Shipping Whole order – 5.00" in page.text
+    assert "Shipping tax Whole order – 0.40" in page.text
+    history = [each.text for each in page.root.one("ol", class_="history").all("li")]
+    assert history[0].startswith("Draft begun.")
+    assert "Rep Tester" in history[0]
+    assert "(Being sent → Pending)" in " ".join(history)
+    assert "Succeeded: USD 5.40 given back. (Pending → Succeeded)" in " ".join(history)
+    attempt = made.now.attempts.get()
+    assert attempt.request_id
+    assert f"Digital River request {attempt.request_id}" in " ".join(history)
+    assert attempt.reference in page.text
+    assert page.link("Order in Digital River’s Dashboard") == (
+        "https://dashboard.digitalriver.com/orderdetails"
+        f"?id={made.refund.order.digital_river_id}"
+    )
+    assert page.has_link(made.refund.order.get_absolute_url())
+
+
+def test_page_of_a_refund_made_elsewhere_says_so_and_offers_no_sending(
+    desk: Desk, as_rep: DeskClient
+) -> None:
+    refund = desk.order("external_failed").refunds.get()
+    page = as_rep.page(f"/refunds/{refund.reference}/")
+    assert "By Outside the desk" in page.text
+    assert "Found at Digital River; it was not made at this desk." in page.text
+    assert not {CHECK, CALL_OFF} & set(page.buttons)
+    assert not [each for each in page.buttons if each.startswith("Send refund")]
+
+
+def test_confirm_leads_on(desk: Desk, as_rep: DeskClient) -> None:
+    made = make(desk, STATE.PENDING)
+    page = as_rep.page(made.confirm)
+    assert page.link("Open the refund") == made.address
+    order = made.refund.order
+    assert page.link(f"Back to order {order.order_number}") == order.get_absolute_url()
+    steps = page.root.one("ol", class_="steps")
+    assert [each.get("aria-current") for each in steps.all("li")] == ["", "", "", "step"]
+    assert steps.all("a") == []
+
+
+def test_confirm_of_a_draft_leads_to_its_option(desk: Desk, as_rep: DeskClient) -> None:
+    draft = desk.draft(desk.order("worked_sample"), rep(), Selection(Option.SHIPPING))
+    response = as_rep.get(f"/refunds/{draft.reference}/confirm/")
+    assert response.headers["Location"] == f"/refunds/{draft.reference}/option/"
+
+
+# -- what is offered -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", SUBMITTED)
+def test_buttons_are_those_the_state_allows(desk: Desk, as_rep: DeskClient, state: str) -> None:
+    made = make(desk, state)
+    page = as_rep.page(made.address)
+    expected = set()
+    if state in UNSETTLED:
+        expected.add(CHECK)
+    if state in {STATE.NOT_SENT, STATE.FAILED, STATE.EXPIRED}:
+        expected.add(AGAIN)
+    if state in {STATE.QUEUED, STATE.NOT_SENT}:
+        expected.add(CALL_OFF)
+    assert set(page.buttons) == expected
+    looks_again = bool(page.root.one("div", id="refund-body").get("hx-trigger"))
+    assert looks_again == (state in UNSETTLED)
+
+
+@pytest.mark.parametrize("state", SUBMITTED)
+def test_viewer_is_offered_nothing_in_any_state(
+    desk: Desk, as_viewer: DeskClient, state: str
+) -> None:
+    page = as_viewer.page(make(desk, state).address)
+    assert page.buttons == []
+    assert not page.root.one("div", id="refund-body").get("hx-post")
+
+
+# -- checking --------------------------------------------------------------------------------------
+
+
+def test_check_settles_what_has_settled(desk: Desk, as_rep: DeskClient) -> None:
+    made = make(desk, STATE.PENDING)
+    desk.clock.forward(hours=1)
+    page = as_rep.page(made.address)
+    response = as_rep.post(page.form(CHECK)["action"], page.values(CHECK))
+    assert response.headers["Location"] == made.address
+    assert made.now.state == STATE.SUCCEEDED
+    assert "We have refunded USD 5.40" in as_rep.page(made.address).text
+
+
+def test_check_by_htmx_answers_with_the_body_of_the_page_it_came_from(
+    desk: Desk, as_rep: DeskClient
+) -> None:
+    made = make(desk, STATE.PENDING)
+    for data, own in (({}, "History"), ({"confirm": "1"}, "Open the refund")):
+        response = as_rep.post(f"{made.address}check/", data, headers={"hx-request": "true"})
+        page = Page(response)
+        assert (response.status_code, page.is_whole) == (200, False)
+        body = page.root.one("div", id="refund-body")
+        assert own in page.text
+        assert "load" not in body["hx-trigger"], "it would look again at once, for ever"
+        assert "every 20s" in body["hx-trigger"]
+
+
+def test_check_by_htmx_stops_once_settled(desk: Desk, as_rep: DeskClient) -> None:
+    made = make(desk, STATE.PENDING)
+    desk.clock.forward(hours=1)
+    response = as_rep.post(f"{made.address}check/", headers={"hx-request": "true"})
+    body = Page(response).root.one("div", id="refund-body")
+    assert not body.get("hx-trigger")
+    assert STATE.SUCCEEDED.label in body.text
+
+
+@pytest.mark.parametrize("htmx", [True, False])
+def test_check_while_digital_river_is_down_says_so_and_changes_nothing(
+    desk: Desk, as_rep: DeskClient, htmx: bool
+) -> None:
+    made = make(desk, STATE.PENDING)
+    down(desk)
+    if htmx:
+        page = Page(as_rep.post(f"{made.address}check/", headers={"hx-request": "true"}))
+        (notice,) = page.notices
+    else:
+        as_rep.post(f"{made.address}check/")
+        (notice,) = as_rep.page(made.address).messages
+    assert "Digital River" in notice
+    assert made.now.state == STATE.PENDING
+
+
+def test_check_of_an_unknown_outcome_settles_it_after_two_looks(
+    desk: Desk, as_rep: DeskClient
+) -> None:
+    made = make(desk, STATE.UNKNOWN)
+    as_rep.post(f"{made.address}check/")
+    assert made.now.state == STATE.UNKNOWN
+    as_rep.post(f"{made.address}check/")
+    assert made.now.state == STATE.UNKNOWN
+    desk.clock.forward(seconds=60)
+    as_rep.post(f"{made.address}check/")
+    assert made.now.state == STATE.NOT_SENT
+    assert "never reached Digital River" in as_rep.page(made.address).text
+
+
+def test_check_of_an_answer_that_was_lost_finds_the_refund(
+    desk: Desk, as_rep: DeskClient
+) -> None:
+    desk.sandbox.queue_fault(parse_fault({"kind": "lost-after", "method": "POST"}))
+    refund = desk.submit(desk.order("worked_sample"), rep(), Selection(Option.SHIPPING))
+    assert refund.state == STATE.UNKNOWN
+    desk.clock.forward(seconds=1)
+    as_rep.post(f"/refunds/{refund.reference}/check/")
+    refund.refresh_from_db()
+    assert refund.state == STATE.PENDING
+    assert at_digital_river(desk, refund.order) == 1
+
+
+def test_check_sends_a_waiting_refund_when_its_time_has_come(
+    desk: Desk, as_rep: DeskClient
+) -> None:
+    made = make(desk, STATE.QUEUED)
+    as_rep.post(f"{made.address}check/")
+    assert made.now.state == STATE.QUEUED
+    desk.clock.forward(seconds=90)
+    as_rep.post(f"{made.address}check/")
+    assert made.now.state == STATE.PENDING
+    assert at_digital_river(desk, made.refund.order) == 1
+
+
+def test_check_of_a_settled_refund_changes_nothing(desk: Desk, as_rep: DeskClient) -> None:
+    made = make(desk, STATE.SUCCEEDED)
+    before = made.now.updated_at
+    response = as_rep.post(f"{made.address}check/")
+    assert response.headers["Location"] == made.address
+    assert made.now.updated_at == before
+
+
+# -- sending again ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", [STATE.NOT_SENT, STATE.FAILED])
+def test_send_again_is_a_new_attempt_of_the_same_refund(
+    desk: Desk, as_rep: DeskClient, state: str
+) -> None:
+    made = make(desk, state)
+    before = at_digital_river(desk, made.refund.order)
+    page = as_rep.page(made.address)
+    response = as_rep.post(page.form(AGAIN)["action"], page.values(AGAIN))
+    assert response.headers["Location"] == made.address
+    assert as_rep.page(made.address).messages == [
+        f"Refund {made.refund.reference} was sent again."
+    ]
+    assert made.now.state == STATE.PENDING
+    assert made.now.attempts.count() == 2
+    assert at_digital_river(desk, made.refund.order) == before + 1
+
+
+@pytest.mark.parametrize(
+    "state",
+    [STATE.PENDING, STATE.SUCCEEDED, STATE.UNKNOWN, STATE.QUEUED, STATE.REFUSED, STATE.CANCELLED],
+)
+def test_send_again_of_what_may_not_be_sent_is_refused(
+    desk: Desk, as_rep: DeskClient, state: str
+) -> None:
+    made = make(desk, state)
+    before = at_digital_river(desk, made.refund.order)
+    as_rep.post(f"{made.address}retry/")
+    (message,) = as_rep.page(made.address).messages
+    assert "is not sent again" in message
+    assert at_digital_river(desk, made.refund.order) == before
+    assert made.now.attempts.count() == 1
+
+
+def test_send_again_of_what_is_not_left_any_more_is_refused(
+    desk: Desk, as_rep: DeskClient
+) -> None:
+    made = make(desk, STATE.NOT_SENT)
+    desk.submit(made.refund.order, rep("rep2"), Selection(Option.SHIPPING))
+    as_rep.post(f"{made.address}retry/")
+    (message,) = as_rep.page(made.address).messages
+    assert "All of the shipping (USD 5.40) was refunded already" in message
+    assert made.now.state == STATE.NOT_SENT
+
+
+def test_send_again_while_digital_river_is_down_sends_nothing(
+    desk: Desk, as_rep: DeskClient
+) -> None:
+    made = make(desk, STATE.NOT_SENT)
+    down(desk)
+    as_rep.post(f"{made.address}retry/")
+    (message,) = as_rep.page(made.address).messages
+    assert "Digital River" in message
+    assert made.now.state == STATE.NOT_SENT
+    assert made.now.attempts.count() == 1
+
+
+def test_send_again_that_does_not_arrive_is_not_called_sent(
+    desk: Desk, as_rep: DeskClient
+) -> None:
+    made = make(desk, STATE.NOT_SENT)
+    desk.sandbox.queue_fault(parse_fault({"kind": "connection-refused", "method": "POST"}))
+    as_rep.post(f"{made.address}retry/")
+    page = as_rep.page(made.address)
+    assert made.now.state == STATE.NOT_SENT
+    assert "was sent again" not in " ".join(page.messages)
+
+
+# -- calling off -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", [STATE.QUEUED, STATE.NOT_SENT])
+def test_call_off_ends_what_was_not_sent(desk: Desk, as_rep: DeskClient, state: str) -> None:
+    made = make(desk, state)
+    page = as_rep.page(made.address)
+    as_rep.post(page.form(CALL_OFF)["action"], page.values(CALL_OFF))
+    after = as_rep.page(made.address)
+    assert after.messages == [
+        f"Refund {made.refund.reference} is called off. No money has moved."
+    ]
+    assert made.now.state == STATE.CANCELLED
+    order = made.refund.order
+    order.refresh_from_db()
+    assert order.left_amount == Decimal("27.01")
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        STATE.PENDING,
+        STATE.SUCCEEDED,
+        STATE.UNKNOWN,
+        STATE.SUBMITTING,
+        STATE.FAILED,
+        STATE.PENDING_INFORMATION,
+    ],
+)
+def test_call_off_of_what_may_be_under_way_is_refused(
+    desk: Desk, as_rep: DeskClient, state: str
+) -> None:
+    made = make(desk, state)
+    as_rep.post(f"{made.address}cancel/")
+    (message,) = as_rep.page(made.address).messages
+    assert "cannot be called off any more" in message
+    assert made.now.state == state
+
+
+def test_any_rep_may_act_on_a_refund_of_another(
+    desk: Desk, as_other_rep: DeskClient
+) -> None:
+    made = make(desk, STATE.NOT_SENT)
+    as_other_rep.post(f"{made.address}cancel/")
+    assert made.now.state == STATE.CANCELLED
+    assert "Rep2 Tester" in as_other_rep.page(made.address).root.one("ol", class_="history").text
