@@ -62,7 +62,7 @@ class OrderFilter(NarrowingFilter):
         method="filter_ordered_from", label="Ordered from", widget=_date_input(), validators=_DAYS
     )
     ordered_to = django_filters.DateFilter(
-        method="filter_ordered_to", label="to", widget=_date_input(), validators=_DAYS
+        method="filter_ordered_to", label="Ordered to", widget=_date_input(), validators=_DAYS
     )
     left = django_filters.BooleanFilter(
         method="filter_left", label="Something left to refund", widget=forms.CheckboxInput
@@ -108,7 +108,7 @@ class RefundFilter(NarrowingFilter):
         method="filter_made_from", label="Made from", widget=_date_input(), validators=_DAYS
     )
     made_to = django_filters.DateFilter(
-        method="filter_made_to", label="to", widget=_date_input(), validators=_DAYS
+        method="filter_made_to", label="Made to", widget=_date_input(), validators=_DAYS
     )
     flagged = django_filters.BooleanFilter(
         method="filter_flagged", label="Flagged", widget=forms.CheckboxInput

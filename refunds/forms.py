@@ -305,9 +305,9 @@ class OptionForm(forms.Form):
             default = self.typed(line.value_of(shown_for)) if shown_for > 0 else ""
             if self.cleaned_data.get(f"amount_{key}") == default:
                 return None
-        return self._amount(f"amount_{key}", needed=False)
+        return self._amount(f"amount_{key}", needed=False, of=f"{line.figures.label}: ")
 
-    def _amount(self, name: str, *, needed: bool) -> Decimal | None:
+    def _amount(self, name: str, *, needed: bool, of: str = "") -> Decimal | None:
         text = self.cleaned_data.get(name) or ""
         if not text and not needed:
             return None
@@ -317,7 +317,7 @@ class OptionForm(forms.Form):
             )
         except RefundDeskError as error:
             if name in self.fields and not self.has_error(name):
-                self.add_error(name, str(error))
+                self.add_error(name, f"{of}{error}")
             return None
 
     def _names(self, option: Option) -> Sequence[str]:

@@ -153,6 +153,7 @@ INSTALLED_APPS = [
 # reads the same on two reps' screens.
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "refundsite.caching.NeverCacheMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",

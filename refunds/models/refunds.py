@@ -317,6 +317,7 @@ class Refund(models.Model):
 #: Digital River publishes no list of failure reasons; others are shown in its own words.
 _FAILURES = {
     "expired_or_canceled_card": "The customer's card has expired or was cancelled.",
+    "account_closed": "The customer's account is closed.",
     "closed_account": "The customer's account is closed.",
     "account_frozen": "The customer's account is frozen.",
 }

@@ -68,6 +68,9 @@ def refund_check_now(request: DeskRequest, reference: str) -> HttpResponse:
             messages.warning(request, unreadable)
         return redirect(found)
     found = _refund(reference)
+    if not unreadable and request.POST.get("seen") == found.updated_at.isoformat():
+        # The page looks by itself and has nothing new to show: leave it as the rep has it.
+        return HttpResponse(status=204)
     template = "_confirm_body.html" if "confirm" in request.POST else "_refund_body.html"
     return render(request, template, {**_context(found), "unreadable": unreadable, "checked": True})
 
@@ -79,11 +82,13 @@ def refund_send_again(request: DeskRequest, reference: str) -> HttpResponse:
     """Send a refund again that failed, expired or never arrived."""
     found = _refund(reference)
     try:
-        refund_retry(refund=found, user=request.user)
+        sent = refund_retry(refund=found, user=request.user)
     except RefundDeskError as error:
         messages.error(request, str(error))
     else:
-        messages.success(request, f"Refund {reference} was sent again.")
+        # The attempt itself may have come to nothing.
+        state = sent.get_state_display().lower()
+        messages.info(request, f"Refund {reference} was tried again. It is now {state}.")
     return redirect(found)
 
 

@@ -13,10 +13,12 @@ from refunds.search_keys import search_key
 DAY = datetime(2026, 10, 1, 12, 0, tzinfo=UTC)
 
 
-def make_orders(count: int, *, apart: timedelta = timedelta(0), **columns: Any) -> list[Order]:
-    """Make orders numbered from 50000001, each ``apart`` older than the one before."""
+def make_orders(
+    count: int, *, apart: timedelta = timedelta(0), first: int = 50_000_001, **columns: Any
+) -> list[Order]:
+    """Make orders numbered from the first on, each ``apart`` older than the one before."""
     return Order.objects.bulk_create(
-        make_order(50_000_001 + at, ordered_at=DAY - at * apart, **columns) for at in range(count)
+        make_order(first + at, ordered_at=DAY - at * apart, **columns) for at in range(count)
     )
 
 

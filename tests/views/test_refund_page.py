@@ -368,7 +368,7 @@ def test_send_again_is_a_new_attempt_of_the_same_refund(
     response = as_rep.post(page.form(AGAIN)["action"], page.values(AGAIN))
     assert response.headers["Location"] == made.address
     assert as_rep.page(made.address).messages == [
-        f"Refund {made.refund.reference} was sent again."
+        f"Refund {made.refund.reference} was tried again. It is now pending."
     ]
     assert made.now.state == STATE.PENDING
     assert made.now.attempts.count() == 2
@@ -422,7 +422,9 @@ def test_send_again_that_does_not_arrive_is_not_called_sent(
     as_rep.post(f"{made.address}retry/")
     page = as_rep.page(made.address)
     assert made.now.state == STATE.NOT_SENT
-    assert "was sent again" not in " ".join(page.messages)
+    assert page.messages == [
+        f"Refund {made.refund.reference} was tried again. It is now not sent."
+    ]
 
 
 # -- calling off -----------------------------------------------------------------------------------

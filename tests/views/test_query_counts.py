@@ -1,0 +1,176 @@
+"""How many queries each page takes: few, and no more for forty rows than for three."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from refunds.models import Order
+from refunds.salesforce.payloads import order_record
+from refunds.services.orders import order_mirror, order_refresh
+from sandbox.orders import Line, PastRefund, item_id_of, make_order
+from tests.desk import Desk, rep
+from tests.views.pages import DeskClient
+from tests.views.rows import make_orders, make_refunds
+from tests.views.wizard import Walk, submit_button
+
+pytestmark = pytest.mark.django_db
+
+#: What no page may exceed, whatever the data.
+MOST = 12
+FEW, MANY = 3, 40
+
+#: Marks the bounds of transactions, which here are savepoints within that of the test.
+_BOUNDS = ("SAVEPOINT", "RELEASE", "ROLLBACK", "BEGIN", "COMMIT")
+
+
+@dataclass
+class Visit:
+    """The desk with so many rows of everything, and the queries of one visit to it."""
+
+    client: DeskClient
+    desk: Desk
+    rows: int
+    order: Order
+
+    def walk(self) -> Walk:
+        """Return a draft of the order with many lines and refunds, with an option chosen."""
+        walk = Walk.begin(self.client, self.order)
+        walk.choose(**self.lines)
+        return walk
+
+    @property
+    def lines(self) -> dict[str, str]:
+        """What chooses one unit of every line."""
+        keys = [line.key for line in self.order.lines.all()]
+        return {"option": "line_items", **{f"quantity_{key}": "1" for key in keys}}
+
+    def queries(self, address: str, data: dict[str, str] | None = None) -> list[str]:
+        """Return the queries of getting an address, or of posting to it."""
+        with CaptureQueriesContext(connection) as captured:
+            if data is None:
+                response = self.client.get(address)
+            else:
+                response = self.client.post(address, data)
+        assert response.status_code in {200, 302}, response.status_code
+        asked = [each["sql"] for each in captured.captured_queries]
+        return [sql for sql in asked if not sql.startswith(_BOUNDS)]
+
+
+def visit(desk: Desk, client: DeskClient, rows: int) -> Visit:
+    """Make so many orders with a refund each, and an order of so many lines and refunds."""
+    number = 9000 + rows
+    orders = make_orders(rows, first=50_000_000 + 1000 * rows)
+    make_refunds(orders, rep(), first=100 * rows)
+    shop_order = make_order(
+        number,
+        lines=[Line(Decimal("30.00"), quantity=3, tax=Decimal("3.00")) for _ in range(rows)],
+        shipping=Decimal("5.00"),
+        refunds=[
+            PastRefund(
+                {"items": [{"itemId": item_id_of(number, at), "quantity": 1, "amount": Decimal(1)}]}
+            )
+            for at in range(rows)
+        ],
+    )
+    desk.sandbox.put_order(shop_order)
+    order = order_mirror(record=order_record(shop_order.record))
+    order_refresh(order=order, clock=desk.clock, client=desk.client)
+    order.refresh_from_db()
+    assert order.refunds.count() == rows
+    return Visit(client, desk, rows, order)
+
+
+def _option(visit: Visit) -> list[str]:
+    return visit.queries(visit.walk().at("option"))
+
+
+def _option_posted(visit: Visit) -> list[str]:
+    walk = visit.walk()
+    return visit.queries(walk.at("option"), walk.values(**visit.lines))
+
+
+def _option_refused(visit: Visit) -> list[str]:
+    walk = visit.walk()
+    values = walk.values(option="shipping", amount_of_shipping="999")
+    with CaptureQueriesContext(connection) as captured:
+        assert visit.client.post(walk.at("option"), values).status_code == 422
+    asked = [each["sql"] for each in captured.captured_queries]
+    return [sql for sql in asked if not sql.startswith(_BOUNDS)]
+
+
+def _total(visit: Visit) -> list[str]:
+    walk = visit.walk()
+    return visit.queries(walk.at("total"), walk.values(**visit.lines))
+
+
+def _review(visit: Visit) -> list[str]:
+    return visit.queries(visit.walk().at("review"))
+
+
+def _submit(visit: Visit) -> list[str]:
+    walk = visit.walk()
+    page = visit.client.page(walk.at("review"))
+    return visit.queries(walk.at("review"), page.values(submit_button(page)))
+
+
+def _after_submit(visit: Visit, step: str) -> list[str]:
+    walk = visit.walk()
+    page = visit.client.page(walk.at("review"))
+    visit.client.post(walk.at("review"), page.values(submit_button(page)))
+    return visit.queries(walk.at(step) if step else f"/refunds/{walk.reference}/")
+
+
+def _check(visit: Visit) -> list[str]:
+    walk = visit.walk()
+    page = visit.client.page(walk.at("review"))
+    visit.client.post(walk.at("review"), page.values(submit_button(page)))
+    # The first look finds it listed; from then on nothing changes until it settles.
+    visit.client.post(walk.at("check"))
+    return visit.queries(walk.at("check"), {})
+
+
+PAGES: dict[str, Callable[[Visit], list[str]]] = {
+    "orders": lambda visit: visit.queries("/orders/"),
+    "orders filtered": lambda visit: visit.queries("/orders/?state=complete&currency=USD&left=on"),
+    "orders searched": lambda visit: visit.queries("/orders/?q=sam"),
+    "select order": lambda visit: visit.queries("/refunds/new/"),
+    "select order searched": lambda visit: visit.queries("/refunds/new/?q=500"),
+    "order": lambda visit: visit.queries(visit.order.get_absolute_url()),
+    "order proceed": lambda visit: visit.queries(f"{visit.order.get_absolute_url()}refunds/"),
+    "refunds": lambda visit: visit.queries("/refunds/"),
+    "refunds filtered": lambda visit: visit.queries("/refunds/?state=succeeded&flagged=on"),
+    "refunds searched": lambda visit: visit.queries("/refunds/?search=7000"),
+    "option": _option,
+    "option posted": _option_posted,
+    "option refused": _option_refused,
+    "total": _total,
+    "review": _review,
+    "confirm": lambda visit: _after_submit(visit, "confirm"),
+    "refund": lambda visit: _after_submit(visit, ""),
+    "order refreshed": lambda visit: visit.queries(f"{visit.order.get_absolute_url()}refresh/", {}),
+    "refund checked": _check,
+    "submit": _submit,
+}
+#: What writes does more than a page: it locks, writes and keeps the history.
+WRITES = {"option posted", "submit"}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page_takes_few_queries_and_no_more_for_many_rows(
+    desk: Desk, as_rep: DeskClient, name: str
+) -> None:
+    taken = {}
+    for rows in (FEW, MANY):
+        visited = visit(desk, as_rep, rows)
+        # What is kept for a while, such as the currencies on offer, is read the first time.
+        PAGES[name](visited)
+        taken[rows] = PAGES[name](visited)
+    print(f"COUNT {name}: {len(taken[FEW])} {len(taken[MANY])}")
+    listing = "\n".join(f"{at:3} {sql[:400]}" for at, sql in enumerate(taken[MANY], start=1))
+    assert len(taken[FEW]) == len(taken[MANY]), listing
+    if name not in WRITES:
+        assert len(taken[MANY]) <= MOST, listing
