@@ -22,6 +22,8 @@ from benchmarks.visiting import Visitor, calls_answered, make_calls
 WARM_UP_ROUNDS = 3
 FEWEST_ROUNDS = 15
 FLOORS_A_ROUND = 6
+#: What every row of the lists has once.
+_ROW = b'<th scope="row"'
 
 
 @dataclass
@@ -33,6 +35,8 @@ class Sample:
     take: Callable[[], tuple[float, float]]
     screen: Screen | None = None
     queries: int = 0
+    #: How many rows its list shows: pages of different lengths do not compare.
+    rows: int = 0
     #: Asked for again with the calls to Digital River left out.
     without_calls: bool = False
     seconds: list[float] = field(default_factory=list)
@@ -79,6 +83,7 @@ def samples(guest: Guest) -> Iterator[Sample]:
         guest.visitor.clock = clock_here()
         for screen in guest.screens:
             queries = len(guest.visitor.statements(screen))
+            rows = guest.visitor.checked(screen).body.count(_ROW)
             for without_calls in (False, True) if screen.calls and screen.target else (False,):
                 yield Sample(
                     screen.name,
@@ -86,6 +91,7 @@ def samples(guest: Guest) -> Iterator[Sample]:
                     _visit(guest, screen, order_id if without_calls else None),
                     screen,
                     queries,
+                    rows,
                     without_calls,
                 )
         yield Sample("the two calls alone", guest.place, lambda: _calls(guest, order_id))

@@ -220,14 +220,19 @@ def _refund_lists(refund: Refund) -> Iterator[Screen]:
 
 
 def _far(rows: Any, column: str) -> str:
-    """Return the cursor of a page nine tenths down a list, newest first."""
-    place = rows.count() * 9 // 10
+    """Return the cursor of a full page far down a list, newest first."""
+    place = _far_down(rows)
     row = rows.order_by(f"-{column}", "-id")[place : place + 1].get()
     return selectors._write_cursor(getattr(row, column), row.pk)
 
 
 def _far_number(orders: Any) -> str:
-    """Return the cursor of a page nine tenths down a search that every order number matches."""
-    place = orders.count() * 9 // 10
+    """Return the cursor of a full page far down a search that every order number matches."""
+    place = _far_down(orders)
     row = orders.order_by("number_key", "-ordered_at", "-id")[place : place + 1].get()
     return selectors._write_cursor(row.number_key, row.ordered_at, row.pk)
+
+
+def _far_down(rows: Any) -> int:
+    count: int = rows.count()
+    return max(0, min(count * 9 // 10, count - 2 * selectors.PAGE_SIZE))

@@ -29,7 +29,7 @@ def table(database: str, clock: str, taken: Sequence[Sample]) -> tuple[list[str]
             f"{name}, calls left out" if without_calls else name,
             "/".join(dict.fromkeys(str(row[size].queries) for size in sizes)),
             *(f"{row[size].milliseconds:8.2f} {_ratio(row[size], floors):6.2f}x" for size in sizes),
-            f"{_growth(row, sizes):.2f}x" if len(sizes) > 1 else "",
+            f"{_growth(row, sizes):.2f}x" if _compare(row, sizes) else "-",
         ]
         screen = row[sizes[0]].screen
         if screen is None or name == "floor":
@@ -53,6 +53,11 @@ def _growth(row: dict[int, Sample], sizes: Sequence[int]) -> float:
     return row[sizes[-1]].milliseconds / row[sizes[0]].milliseconds
 
 
+def _compare(row: dict[int, Sample], sizes: Sequence[int]) -> bool:
+    """Tell whether there are pages of the same length at two sizes."""
+    return len(sizes) > 1 and len({row[size].rows for size in sizes}) == 1
+
+
 def _faults(
     row: dict[int, Sample], sizes: Sequence[int], floors: dict[int, Sample]
 ) -> Iterator[str]:
@@ -63,7 +68,7 @@ def _faults(
         yield "queries"
     if screen.target and any(_ratio(row[size], floors) > screen.target for size in sizes):
         yield "floors"
-    if screen.steady and _growth(row, sizes) > GROWTH_TARGET:
+    if screen.steady and _compare(row, sizes) and _growth(row, sizes) > GROWTH_TARGET:
         yield "growth"
 
 

@@ -25,7 +25,7 @@ from refunds.ledger import (
     RefundFigures,
     Standing,
 )
-from refunds.models import Order, OrderLine, Refund, RefundLine, RefundReason
+from refunds.models import HistoryEntry, Order, OrderLine, Refund, RefundLine, RefundReason
 from refunds.models.refunds import LINE_PART_COLUMNS, ORDER_PART_COLUMNS
 from refunds.money import ZERO, add, format_money
 from refunds.options import LineSelection, Option, Position, Quote, Selection
@@ -460,10 +460,16 @@ def refund_by_reference(reference: str) -> Refund:
         .prefetch_related(
             Prefetch("lines", RefundLine.objects.select_related("order_line")),
             "attempts",
-            "history__actor",
+            Prefetch("history", HistoryEntry.objects.select_related("actor")),
         )
-        .exclude(state=Refund.State.DRAFT)
-        .get(reference=reference)
+        .get(reference=reference, submitted_at__isnull=False)
+    )
+
+
+def refund_to_act_on(reference: str) -> Refund:
+    """Return a submitted refund with its order alone. Raises ``Refund.DoesNotExist``."""
+    return Refund.objects.select_related("order").get(
+        reference=reference, submitted_at__isnull=False
     )
 
 

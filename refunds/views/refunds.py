@@ -60,17 +60,17 @@ def refund_check_now(request: DeskRequest, reference: str) -> HttpResponse:
     found = _refund(reference)
     unreadable = ""
     try:
-        refund_check(refund=found, actor=Actor.looking(request.user))
+        found = refund_check(refund=found, actor=Actor.looking(request.user))
     except OrderUnreadable as error:
         unreadable = str(error)
     if not request.htmx:
         if unreadable:
             messages.warning(request, unreadable)
         return redirect(found)
-    found = _refund(reference)
     if not unreadable and request.POST.get("seen") == found.updated_at.isoformat():
         # The page looks by itself and has nothing new to show: leave it as the rep has it.
         return HttpResponse(status=204)
+    found = selectors.refund_by_reference(reference)
     template = "_confirm_body.html" if "confirm" in request.POST else "_refund_body.html"
     return render(request, template, {**_context(found), "unreadable": unreadable, "checked": True})
 
@@ -109,7 +109,7 @@ def refund_call_off(request: DeskRequest, reference: str) -> HttpResponse:
 
 def _refund(reference: str) -> Refund:
     try:
-        return selectors.refund_by_reference(reference)
+        return selectors.refund_to_act_on(reference)
     except Refund.DoesNotExist:
         raise Http404 from None
 

@@ -110,9 +110,9 @@ def test_parallel_submits_that_together_exceed_what_is_left_send_only_what_may_b
 
     sent = {each.reference for each in outcomes if isinstance(each, Refund)}
     refused = [each for each in outcomes if not isinstance(each, Refund)]
-    assert len(sent) == 1
-    assert len(refused) == many // 2
-    assert all(isinstance(each, RefundDeskError) for each in refused)
+    assert len(sent) == 1, outcomes
+    assert len(refused) == many // 2, outcomes
+    assert all(isinstance(each, RefundDeskError) for each in refused), outcomes
     assert len(wire.posts) == len(at_digital_river(desk, order)) == 1
     assert Refund.objects.filter(state=State.DRAFT).count() == 1
     check_account(desk, order)

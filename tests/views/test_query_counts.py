@@ -48,14 +48,16 @@ class Visit:
         keys = [line.key for line in self.order.lines.all()]
         return {"option": "line_items", **{f"quantity_{key}": "1" for key in keys}}
 
-    def queries(self, address: str, data: dict[str, str] | None = None) -> list[str]:
+    def queries(
+        self, address: str, data: dict[str, str] | None = None, *, status: int = 0, **headers: str
+    ) -> list[str]:
         """Return the queries of getting an address, or of posting to it."""
         with CaptureQueriesContext(connection) as captured:
             if data is None:
                 response = self.client.get(address)
             else:
-                response = self.client.post(address, data)
-        assert response.status_code in {200, 302}, response.status_code
+                response = self.client.post(address, data, headers=headers)
+        assert response.status_code in ({status} if status else {200, 302}), response.status_code
         asked = [each["sql"] for each in captured.captured_queries]
         return [sql for sql in asked if not sql.startswith(_BOUNDS)]
 
@@ -96,10 +98,7 @@ def _option_posted(visit: Visit) -> list[str]:
 def _option_refused(visit: Visit) -> list[str]:
     walk = visit.walk()
     values = walk.values(option="shipping", amount_of_shipping="999")
-    with CaptureQueriesContext(connection) as captured:
-        assert visit.client.post(walk.at("option"), values).status_code == 422
-    asked = [each["sql"] for each in captured.captured_queries]
-    return [sql for sql in asked if not sql.startswith(_BOUNDS)]
+    return visit.queries(walk.at("option"), values, status=422)
 
 
 def _total(visit: Visit) -> list[str]:
@@ -124,13 +123,14 @@ def _after_submit(visit: Visit, step: str) -> list[str]:
     return visit.queries(walk.at(step) if step else f"/refunds/{walk.reference}/")
 
 
-def _check(visit: Visit) -> list[str]:
+def _check(visit: Visit, *, seen: bool = False, **headers: str) -> list[str]:
     walk = visit.walk()
     page = visit.client.page(walk.at("review"))
     visit.client.post(walk.at("review"), page.values(submit_button(page)))
     # The first look finds it listed; from then on nothing changes until it settles.
     visit.client.post(walk.at("check"))
-    return visit.queries(walk.at("check"), {})
+    data = {"seen": walk.draft.updated_at.isoformat()} if seen else {}
+    return visit.queries(walk.at("check"), data, status=204 if seen else 0, **headers)
 
 
 PAGES: dict[str, Callable[[Visit], list[str]]] = {
@@ -152,11 +152,17 @@ PAGES: dict[str, Callable[[Visit], list[str]]] = {
     "confirm": lambda visit: _after_submit(visit, "confirm"),
     "refund": lambda visit: _after_submit(visit, ""),
     "order refreshed": lambda visit: visit.queries(f"{visit.order.get_absolute_url()}refresh/", {}),
+    "order refreshed by htmx": lambda visit: visit.queries(
+        f"{visit.order.get_absolute_url()}refresh/", {}, hx_request="true"
+    ),
     "refund checked": _check,
+    "refund checked by htmx, unchanged": lambda visit: _check(visit, seen=True, hx_request="true"),
+    "refund checked by htmx": lambda visit: _check(visit, hx_request="true"),
     "submit": _submit,
 }
-#: What writes does more than a page: it locks, writes and keeps the history.
-WRITES = {"option posted", "submit"}
+#: What writes takes more than a page: it locks, writes and keeps the history; and looking at
+#: Digital River takes its own before the page's.
+MORE = {"option posted": 19, "refund checked by htmx": 14, "submit": 40}
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -172,5 +178,4 @@ def test_page_takes_few_queries_and_no_more_for_many_rows(
     print(f"COUNT {name}: {len(taken[FEW])} {len(taken[MANY])}")
     listing = "\n".join(f"{at:3} {sql[:400]}" for at, sql in enumerate(taken[MANY], start=1))
     assert len(taken[FEW]) == len(taken[MANY]), listing
-    if name not in WRITES:
-        assert len(taken[MANY]) <= MOST, listing
+    assert len(taken[MANY]) <= MORE.get(name, MOST), listing

@@ -283,6 +283,19 @@ def test_check_by_htmx_answers_with_the_body_of_the_page_it_came_from(
         assert "every 20s" in body["hx-trigger"]
 
 
+def test_check_by_htmx_leaves_a_page_alone_that_shows_all_there_is(
+    desk: Desk, as_rep: DeskClient
+) -> None:
+    made = make(desk, STATE.PENDING)
+    as_rep.post(f"{made.address}check/")
+    htmx = {"hx-request": "true"}
+    seen = {"seen": made.now.updated_at.isoformat()}
+    assert as_rep.post(f"{made.address}check/", seen, headers=htmx).status_code == 204
+    desk.clock.forward(hours=1)
+    changed = as_rep.post(f"{made.address}check/", seen, headers=htmx)
+    assert STATE.SUCCEEDED.label in Page(changed).text
+
+
 def test_check_by_htmx_stops_once_settled(desk: Desk, as_rep: DeskClient) -> None:
     made = make(desk, STATE.PENDING)
     desk.clock.forward(hours=1)
