@@ -34,7 +34,8 @@ def test_order_filter_without_a_choice_keeps_all_and_is_not_narrowed() -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [{"state": "complete"}, {"currency": "USD"}, {"left": "on"}, {"ordered_to": "2026-10-01"}]
+    "data",
+    [{"state": "complete"}, {"currency": "USD"}, {"left": "on"}, {"ordered_to": "2026-10-01"}],
 )
 def test_order_filter_with_a_choice_is_narrowed(data: dict[str, str]) -> None:
     make_orders(1)

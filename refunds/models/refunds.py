@@ -218,7 +218,12 @@ class Refund(models.Model):
     @property
     def can_retry(self) -> bool:
         """Whether the rep may send it again as a new attempt."""
-        return self.origin == self.Origin.DESK and self.state in self.RETRYABLE
+        return (
+            self.origin == self.Origin.DESK
+            and self.state in self.RETRYABLE
+            # Digital River may have contradicted itself and paid one that it told had failed.
+            and not self.refunded_amount
+        )
 
     @property
     def can_cancel(self) -> bool:

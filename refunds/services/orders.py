@@ -330,7 +330,7 @@ def _take_refunds(
                 lines=lines,
                 at=at,
                 actor=actor,
-                flag=flag,
+                flag=flag or _could_be_ours(ours, latest, told),
             )
             ours.append(known)
         else:
@@ -381,10 +381,37 @@ def refund_named(
             settled_at=at,
             next_check_at=None,
         )
+    if told.state in _GAVE_NOTHING:
+        return None, ""
     return None, (
         f"Digital River has one more refund under the reference of {refund.reference}: "
         "the customer may be paid twice."
     )
+
+
+def _could_be_ours(
+    ours: Sequence[Refund], latest: Mapping[int, RefundAttempt], told: payloads.Refund
+) -> str:
+    """Return a remark where a refund without our reference may be one whose outcome is unknown.
+
+    It is not taken for that one, since nothing says so; but should Digital River have lost the
+    reference, sending ours again would pay the customer twice.
+    """
+    for refund in ours:
+        attempt = latest.get(refund.pk)
+        if (
+            refund.state == Refund.State.UNKNOWN
+            and attempt is not None
+            and not told.reference
+            and told.requested_amount == refund.requested_amount
+            and told.created_time is not None
+            and told.created_time >= attempt.started_at.replace(microsecond=0)
+        ):
+            return (
+                f"It may be refund {refund.reference}, whose outcome is unknown: compare them in "
+                "Digital River's Dashboard before that one is sent again."
+            )
+    return ""
 
 
 def _newest_first(refunds: Sequence[Refund]) -> list[Refund]:

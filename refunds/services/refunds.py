@@ -103,15 +103,15 @@ def refund_retry(
         at = clock()
         order = Order.objects.select_for_update().get(pk=refund.order_id)
         current = Refund.objects.select_for_update().get(pk=refund.pk)
+        if current.state in Refund.RETRYABLE and current.refunded_amount:
+            raise MoveForbidden(
+                f"Digital River now shows that refund {current.reference} was paid after all, so "
+                "it is not sent again. Ask a lead to look into it."
+            )
         if not current.can_retry:
             raise MoveForbidden(
                 f"Refund {current.reference} is {current.get_state_display().lower()}, so it is "
                 "not sent again."
-            )
-        if current.refunded_amount:
-            raise MoveForbidden(
-                f"Digital River now shows that refund {current.reference} was paid after all, so "
-                "it is not sent again. Ask a lead to look into it."
             )
         quote = _quote_again(current, selectors.order_position(order))
         current.move_to(

@@ -560,3 +560,26 @@ def test_attempt_that_stays_unanswered_for_long_is_looked_for_anew(desk: Desk, w
 def _looked(desk: Desk, refund: Refund) -> Refund:
     refund = Refund.objects.get(pk=refund.pk)
     return refund_check(refund=refund, actor=CHECK, clock=desk.clock, client=desk.client)
+
+
+def test_refund_without_our_reference_that_may_be_the_unknown_one_is_flagged(desk: Desk) -> None:
+    order = desk.order("worked_sample")
+    spoil(desk, FaultKind.LOST_BEFORE)
+    unknown = desk.submit(order, rep(), Selection(Option.COMPLETE_ORDER, Decimal("5.00")))
+    assert unknown.state == Refund.State.UNKNOWN
+    desk.clock.forward(seconds=5)
+    desk.client.create_refund(
+        {
+            "orderId": order.digital_river_id,
+            "currency": order.currency,
+            "amount": Decimal("5.00"),
+        },
+        upstream_id="elsewhere",
+    )
+
+    desk.refresh(order)
+
+    adopted = order.refunds.get(origin=Refund.Origin.ELSEWHERE)
+    assert f"It may be refund {unknown.reference}" in adopted.flag
+    unknown.refresh_from_db()
+    assert unknown.state == Refund.State.UNKNOWN

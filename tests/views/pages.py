@@ -133,7 +133,9 @@ class Page:
     @property
     def rows(self) -> list[str]:
         """The first cell of each row of the lists on the page."""
-        return [body.all("th")[0].text for body in self.root.all("tr") if body.all("th", scope="row")]
+        return [
+            body.all("th")[0].text for body in self.root.all("tr") if body.all("th", scope="row")
+        ]
 
     @property
     def errors(self) -> list[str]:
@@ -201,7 +203,10 @@ def fields(form: Element) -> Iterator[tuple[str, str]]:
         elif each.tag == "input" and (
             each.get("type") not in {"radio", "checkbox"} or "checked" in each.attributes
         ):
-            yield each["name"], each.get("value") or ("on" if each.get("type") == "checkbox" else "")
+            yield (
+                each["name"],
+                each.get("value") or ("on" if each.get("type") == "checkbox" else ""),
+            )
 
 
 def look_over(page: Page) -> None:
@@ -213,7 +218,9 @@ def look_over(page: Page) -> None:
         inline = [n for n in each.attributes if n == "style" or n.startswith(("on", "hx-on"))]
         assert not inline, f"{each.tag} has {inline}"
     ids = [each["id"] for each in elements if "id" in each.attributes]
-    assert len(ids) == len(set(ids)), f"ids used twice: {sorted({i for i in ids if ids.count(i) > 1})}"
+    assert len(ids) == len(set(ids)), (
+        f"ids used twice: {sorted({i for i in ids if ids.count(i) > 1})}"
+    )
     labelled = {each.get("for") for each in elements if each.tag == "label" and each.text}
     for each in elements:
         if each.tag in {"input", "select", "textarea"} and each.get("type") not in _WITHOUT_LABEL:
@@ -222,7 +229,9 @@ def look_over(page: Page) -> None:
         if each.tag in {"button", "a"}:
             assert each.text or each.get("aria-label"), f"{each.tag} {each.attributes} says nothing"
         if each.tag == "form" and each.get("method") == "post":
-            assert each.all("input", name="csrfmiddlewaretoken"), f"form {each.attributes} has no token"
+            assert each.all("input", name="csrfmiddlewaretoken"), (
+                f"form {each.attributes} has no token"
+            )
     assert "{%" not in page.text, "template code shows"
     assert "{{" not in page.text, "template code shows"
     if page.is_whole:

@@ -221,7 +221,9 @@ def test_draft_of_another_rep_is_not_found(
     assert "27.01" not in page.text
 
 
-@pytest.mark.parametrize("step", ["option", "total", "review", "discard", "check", "retry", "cancel"])
+@pytest.mark.parametrize(
+    "step", ["option", "total", "review", "discard", "check", "retry", "cancel"]
+)
 def test_post_to_a_draft_of_another_rep_is_not_found(
     things: Things, as_other_rep: DeskClient, step: str
 ) -> None:

@@ -72,9 +72,7 @@ def test_closed_option_is_disabled_with_the_reason_beside_it(
     }
 
 
-def test_order_that_does_not_add_up_offers_the_whole_alone(
-    desk: Desk, as_rep: DeskClient
-) -> None:
+def test_order_that_does_not_add_up_offers_the_whole_alone(desk: Desk, as_rep: DeskClient) -> None:
     page = as_rep.page(Walk.begin(as_rep, desk.order("inconsistent")).at("option"))
     assert list(choices(page)) == ["complete_order"]
     assert all("do not add up" in why for why in closed(page).values())
@@ -201,9 +199,7 @@ def test_reason_of_sixty_four_characters_is_taken(sample: Walk) -> None:
         ("0.01", "0.01"),
     ],
 )
-def test_amount_is_read_in_the_writing_of_any_locale(
-    sample: Walk, typed: str, meant: str
-) -> None:
+def test_amount_is_read_in_the_writing_of_any_locale(sample: Walk, typed: str, meant: str) -> None:
     assert sample.choose(option="shipping", amount_of_shipping=typed).status_code == 302
     assert sample.draft.requested_amount == Decimal(meant)
 
@@ -223,9 +219,9 @@ def test_fees_are_chosen_by_line(desk: Desk, as_rep: DeskClient) -> None:
     assert walk.choose(option="fees", **{boxes[0]["name"]: "on"}).status_code == 302
     assert walk.draft.lines.count() == 1
     page = as_rep.page(walk.at("option"))
-    assert [
-        "checked" in each.attributes for each in page.main.all("input", type="checkbox")
-    ] == [True] + [False] * (len(boxes) - 1)
+    assert ["checked" in each.attributes for each in page.main.all("input", type="checkbox")] == [
+        True
+    ] + [False] * (len(boxes) - 1)
 
 
 # -- bad input -------------------------------------------------------------------------------------
@@ -417,7 +413,9 @@ def test_bad_input_is_refused_with_a_sentence_and_nothing_is_kept(
     page = refused(sample, changes, sentence=sentence)
     if "\x00" not in str(changes):
         values = page.values("Review and Submit")
-        typed = {name: text for name, text in changes.items() if name in values and name != "reason"}
+        typed = {
+            name: text for name, text in changes.items() if name in values and name != "reason"
+        }
         assert {name: values[name] for name in typed} == typed
     assert at_digital_river(desk, sample.order) == 0
 
@@ -486,9 +484,7 @@ def test_option_closed_since_the_page_was_shown_is_refused(sample: Walk, desk: D
     assert sample.draft.option == ""
 
 
-def test_line_refunded_since_the_page_was_shown_is_refused(
-    desk: Desk, as_rep: DeskClient
-) -> None:
+def test_line_refunded_since_the_page_was_shown_is_refused(desk: Desk, as_rep: DeskClient) -> None:
     order = desk.order("plain_usd")
     first, second = order.lines.order_by("position")[:2]
     walk = Walk.begin(as_rep, order)

@@ -134,9 +134,7 @@ def test_look_alike_of_the_last_day_is_warned_of(sample: Walk, desk: Desk) -> No
     (warning,) = page.notices
     assert warning.startswith(f"This may be a duplicate: {alike.reference}, Shipping of USD 1.00")
     assert "by Rep2 Tester" in warning
-    same_sum = sample.review(
-        option="complete_order", amount_of_complete_order="1.00"
-    )
+    same_sum = sample.review(option="complete_order", amount_of_complete_order="1.00")
     assert "This may be a duplicate" in " ".join(same_sum.notices)
     assert sample.review(option="tax").notices == []
 
@@ -198,9 +196,7 @@ def test_submit_sends_what_was_shown_and_lands_on_confirm(sample: Walk, desk: De
     assert told.reference == f"{sample.reference}-1"
 
 
-def test_submit_twice_makes_one_refund_and_both_land_on_confirm(
-    sample: Walk, desk: Desk
-) -> None:
+def test_submit_twice_makes_one_refund_and_both_land_on_confirm(sample: Walk, desk: Desk) -> None:
     page = sample.review(option="shipping")
     values = page.values(submit_button(page))
     answers = [sample.client.post(sample.at("review"), values) for _ in range(2)]
@@ -243,9 +239,7 @@ def test_submit_with_the_figures_of_another_draft_is_refused(
     assert at_digital_river(desk, sample.order) == 0
 
 
-def test_submit_of_stale_figures_shows_old_beside_new_and_why(
-    sample: Walk, desk: Desk
-) -> None:
+def test_submit_of_stale_figures_shows_old_beside_new_and_why(sample: Walk, desk: Desk) -> None:
     page = sample.review(option="complete_order", amount_of_complete_order="20.00")
     desk.clock.forward(seconds=5)
     other = desk.submit(sample.order, rep("rep2"), Selection(Option.TAX))

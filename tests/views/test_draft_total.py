@@ -24,9 +24,7 @@ def line(sample: Walk) -> str:
 
 def sums(page: Page) -> dict[str, str]:
     """Return the rows of the total."""
-    return {
-        row.one("th").text: row.one("td").text for row in page.root.all("tr") if row.all("td")
-    }
+    return {row.one("th").text: row.one("td").text for row in page.root.all("tr") if row.all("td")}
 
 
 @pytest.mark.parametrize(
@@ -141,9 +139,7 @@ def test_total_of_what_cannot_be_says_why(
 
 
 @pytest.mark.parametrize("quantity", ["3", "x", "-1", "9" * 5000])
-def test_total_of_a_quantity_that_is_none_says_why(
-    sample: Walk, line: str, quantity: str
-) -> None:
+def test_total_of_a_quantity_that_is_none_says_why(sample: Walk, line: str, quantity: str) -> None:
     page = sample.total(option="line_items", **{f"quantity_{line}": quantity})
     assert sample.order.lines.get().product_name in page.text
     assert sums(page) == {}

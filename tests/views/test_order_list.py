@@ -147,7 +147,9 @@ def test_list_leads_to_the_order_and_shows_its_money(three: None, as_rep: DeskCl
 @pytest.fixture
 def five(db: None) -> None:
     make_order(90000001, state="complete", currency="USD", ordered_at=DAY).save()
-    make_order(90000002, state="complete", currency="EUR", ordered_at=DAY - timedelta(days=1)).save()
+    make_order(
+        90000002, state="complete", currency="EUR", ordered_at=DAY - timedelta(days=1)
+    ).save()
     make_order(
         90000003,
         state="complete",

@@ -169,9 +169,7 @@ def test_refresh_by_htmx_answers_with_the_new_figures(desk: Desk, as_rep: DeskCl
     order = desk.order("worked_sample")
     desk.clock.forward(minutes=5)
     desk.sandbox.set_order_state(order.digital_river_id, "dispute")
-    response = as_rep.post(
-        f"{order.get_absolute_url()}refresh/", headers={"hx-request": "true"}
-    )
+    response = as_rep.post(f"{order.get_absolute_url()}refresh/", headers={"hx-request": "true"})
     page = Page(response)
     assert response.status_code == 200
     assert not page.is_whole

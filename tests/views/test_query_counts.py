@@ -175,7 +175,6 @@ def test_page_takes_few_queries_and_no_more_for_many_rows(
         # What is kept for a while, such as the currencies on offer, is read the first time.
         PAGES[name](visited)
         taken[rows] = PAGES[name](visited)
-    print(f"COUNT {name}: {len(taken[FEW])} {len(taken[MANY])}")
     listing = "\n".join(f"{at:3} {sql[:400]}" for at, sql in enumerate(taken[MANY], start=1))
     assert len(taken[FEW]) == len(taken[MANY]), listing
     assert len(taken[MANY]) <= MORE.get(name, MOST), listing

@@ -161,7 +161,9 @@ def test_paging_of_a_search_in_several_keys_gives_every_refund_once(as_rep: Desk
 
 
 def _columns(order: Order) -> dict[str, object]:
-    return {each.name: getattr(order, each.name) for each in Order._meta.fields if each.name != "id"}
+    return {
+        each.name: getattr(order, each.name) for each in Order._meta.fields if each.name != "id"
+    }
 
 
 @pytest.mark.parametrize("after", ["rubbish", "\x00", "é"])

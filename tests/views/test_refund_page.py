@@ -63,9 +63,7 @@ def make(desk: Desk, state: str) -> Made:
     made = Made(desk, refund)
     forced = {
         STATE.EXPIRED: {"settled_at": desk.clock.now, "next_check_at": None},
-        STATE.PENDING_INFORMATION: {
-            "information_expires_at": desk.clock.now + timedelta(days=30)
-        },
+        STATE.PENDING_INFORMATION: {"information_expires_at": desk.clock.now + timedelta(days=30)},
         STATE.CANCELLED: {"settled_at": desk.clock.now, "next_check_at": None},
         STATE.SUBMITTING: {},
     }.get(STATE(state))
@@ -194,8 +192,7 @@ def test_page_shows_parts_history_attempts_and_the_dashboard(
     assert f"Digital River request {attempt.request_id}" in " ".join(history)
     assert attempt.reference in page.text
     assert page.link("Order in Digital River’s Dashboard") == (
-        "https://dashboard.digitalriver.com/orderdetails"
-        f"?id={made.refund.order.digital_river_id}"
+        f"https://dashboard.digitalriver.com/orderdetails?id={made.refund.order.digital_river_id}"
     )
     assert page.has_link(made.refund.order.get_absolute_url())
 
@@ -335,9 +332,7 @@ def test_check_of_an_unknown_outcome_settles_it_after_two_looks(
     assert "never reached Digital River" in as_rep.page(made.address).text
 
 
-def test_check_of_an_answer_that_was_lost_finds_the_refund(
-    desk: Desk, as_rep: DeskClient
-) -> None:
+def test_check_of_an_answer_that_was_lost_finds_the_refund(desk: Desk, as_rep: DeskClient) -> None:
     desk.sandbox.queue_fault(parse_fault({"kind": "lost-after", "method": "POST"}))
     refund = desk.submit(desk.order("worked_sample"), rep(), Selection(Option.SHIPPING))
     assert refund.state == STATE.UNKNOWN
@@ -404,9 +399,7 @@ def test_send_again_of_what_may_not_be_sent_is_refused(
     assert made.now.attempts.count() == 1
 
 
-def test_send_again_of_what_is_not_left_any_more_is_refused(
-    desk: Desk, as_rep: DeskClient
-) -> None:
+def test_send_again_of_what_is_not_left_any_more_is_refused(desk: Desk, as_rep: DeskClient) -> None:
     made = make(desk, STATE.NOT_SENT)
     desk.submit(made.refund.order, rep("rep2"), Selection(Option.SHIPPING))
     as_rep.post(f"{made.address}retry/")
@@ -427,17 +420,13 @@ def test_send_again_while_digital_river_is_down_sends_nothing(
     assert made.now.attempts.count() == 1
 
 
-def test_send_again_that_does_not_arrive_is_not_called_sent(
-    desk: Desk, as_rep: DeskClient
-) -> None:
+def test_send_again_that_does_not_arrive_is_not_called_sent(desk: Desk, as_rep: DeskClient) -> None:
     made = make(desk, STATE.NOT_SENT)
     desk.sandbox.queue_fault(parse_fault({"kind": "connection-refused", "method": "POST"}))
     as_rep.post(f"{made.address}retry/")
     page = as_rep.page(made.address)
     assert made.now.state == STATE.NOT_SENT
-    assert page.messages == [
-        f"Refund {made.refund.reference} was tried again. It is now not sent."
-    ]
+    assert page.messages == [f"Refund {made.refund.reference} was tried again. It is now not sent."]
 
 
 # -- calling off -----------------------------------------------------------------------------------
@@ -449,9 +438,7 @@ def test_call_off_ends_what_was_not_sent(desk: Desk, as_rep: DeskClient, state: 
     page = as_rep.page(made.address)
     as_rep.post(page.form(CALL_OFF)["action"], page.values(CALL_OFF))
     after = as_rep.page(made.address)
-    assert after.messages == [
-        f"Refund {made.refund.reference} is called off. No money has moved."
-    ]
+    assert after.messages == [f"Refund {made.refund.reference} is called off. No money has moved."]
     assert made.now.state == STATE.CANCELLED
     order = made.refund.order
     order.refresh_from_db()
@@ -479,9 +466,7 @@ def test_call_off_of_what_may_be_under_way_is_refused(
     assert made.now.state == state
 
 
-def test_any_rep_may_act_on_a_refund_of_another(
-    desk: Desk, as_other_rep: DeskClient
-) -> None:
+def test_any_rep_may_act_on_a_refund_of_another(desk: Desk, as_other_rep: DeskClient) -> None:
     made = make(desk, STATE.NOT_SENT)
     as_other_rep.post(f"{made.address}cancel/")
     assert made.now.state == STATE.CANCELLED
