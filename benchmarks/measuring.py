@@ -114,15 +114,15 @@ def _visit(guest: Guest, screen: Screen, recorded: str | None) -> Callable[[], t
     return take
 
 
-def measure(taken: list[Sample], *, rounds: int, seconds: float) -> int:
-    """Time everything in turns until so many rounds or seconds are over; returns the rounds."""
+def measure(taken: list[Sample], *, rounds: int, within: float) -> int:
+    """Time everything in turns, so many rounds or seconds; returns the rounds there were."""
     dice = Random(0)
     floors = [sample for sample in taken if sample.name == "floor"]
     turns = [sample for sample in taken if sample not in floors] + floors * FLOORS_A_ROUND
     started = time.monotonic()
     done = 0
     with _no_collection():
-        while done < rounds and (done < FEWEST_ROUNDS or time.monotonic() - started < seconds):
+        while done < rounds and (done < FEWEST_ROUNDS or time.monotonic() - started < within):
             dice.shuffle(turns)
             for sample in turns:
                 with at(sample.place):

@@ -37,7 +37,7 @@ def main(rounds: int, seconds: float, inspected: str) -> int:
             inspect(guest, (each for each in guest.screens if inspected in each.name))
     taken = [sample for guest in guests for sample in samples(guest)]
     started = time.monotonic()
-    done = measure(taken, rounds=rounds, seconds=seconds)
+    done = measure(taken, rounds=rounds, within=seconds)
     database, clock = connections[str(SIZES[0])].display_name, guests[0].visitor.clock
     lines, missed = table(database, clock.name, taken)
     print(*lines, sep="\n")

@@ -9,12 +9,11 @@ from pathlib import Path
 
 DIRECTORY = Path(os.environ["BENCHMARK_DIRECTORY"])
 SIZES = [int(size) for size in os.environ["BENCHMARK_SIZES"].split(",")]
-HOST = "desk.example"
 
 os.environ["SECRET_KEY"] = "only-for-benchmarks-" + "0" * 50
 os.environ["DEBUG"] = "0"
 os.environ["ALLOW_SANDBOX"] = "1"
-os.environ["ALLOWED_HOSTS"] = HOST
+os.environ["ALLOWED_HOSTS"] = "desk.example"
 os.environ["DIGITALRIVER_API_URL"] = ""
 os.environ["DIGITALRIVER_API_KEY"] = "sk_test_refund_desk"
 os.environ["LOG_FORMAT"] = "json"

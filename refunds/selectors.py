@@ -492,7 +492,7 @@ def earlier_refunds_of_buyer(order: Order) -> list[Refund]:
     return list(
         Refund.objects.filter(order__email_key=order.email_key, submitted_at__isnull=False)
         .exclude(order=order)
-        .select_related("order")
+        .select_related("order", "created_by")
         .order_by("-submitted_at", "-id")[:5]
     )
 

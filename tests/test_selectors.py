@@ -12,6 +12,7 @@ from refunds.models import Order, Refund
 from refunds.options import LineSelection, Option, Selection
 from refunds.search_keys import search_key
 from tests.desk import Desk, rep
+from tests.views.pages import flat
 from tests.views.rows import DAY, make_order, make_orders, make_refunds
 
 pytestmark = pytest.mark.django_db
@@ -19,7 +20,8 @@ pytestmark = pytest.mark.django_db
 
 def walk(search: str = "") -> list[list[str]]:
     """Return the order numbers of each page."""
-    pages, after = [], ""
+    pages: list[list[str]] = []
+    after = ""
     while True:
         page = selectors.orders_page(Order.objects.all(), search=search, after=after)
         assert page.is_first == (not pages)
@@ -78,7 +80,7 @@ def test_orders_page_of_a_search_with_more_hits_in_every_key_than_a_page_has() -
         )
         for at in range(70)
     )
-    numbers = sum(walk("7"), [])
+    numbers = flat(walk("7"))
     assert len(numbers) == 70
     assert len(set(numbers)) == 70
 
@@ -251,6 +253,17 @@ def test_earlier_refunds_of_buyer_are_of_the_other_orders_latest_first(desk: Des
     found = selectors.earlier_refunds_of_buyer(order)
     assert found == made[:5]
     assert own[0] not in found
+
+
+def test_earlier_refunds_of_buyer_are_read_at_once(
+    django_assert_num_queries: DjangoAssertNumQueries,
+) -> None:
+    orders = make_orders(6)
+    make_refunds(orders, rep())
+    with django_assert_num_queries(1):
+        for refund in selectors.earlier_refunds_of_buyer(orders[0]):
+            assert refund.order.order_number
+            assert refund.created_by is not None
 
 
 def test_earlier_refunds_of_a_buyer_without_an_address_are_none() -> None:

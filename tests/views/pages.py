@@ -5,13 +5,13 @@ and one heading, nothing is inline, ids are unique, every field has a label. ``P
 page shows and what its forms would post.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
-from typing import Any
+from itertools import chain
+from typing import Any, Protocol
 
 from django.contrib.auth.models import User
-from django.http import HttpResponse
 from django.test import Client
 
 _VOID = frozenset(
@@ -104,10 +104,18 @@ class _Builder(HTMLParser):
         self._open.children.append(data)
 
 
+class Answer(Protocol):
+    """What the test client answers with, as far as a page needs it."""
+
+    @property
+    def content(self) -> bytes:
+        """The body."""
+
+
 class Page:
     """An HTML answer: a whole page, or what htmx puts into one."""
 
-    def __init__(self, response: HttpResponse) -> None:
+    def __init__(self, response: Answer) -> None:
         builder = _Builder()
         builder.feed(response.content.decode())
         builder.close()
@@ -277,3 +285,8 @@ def signed_in(user: User, **options: Any) -> DeskClient:
     client = DeskClient(**options)
     client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
     return client
+
+
+def flat(pages: Iterable[list[str]]) -> list[str]:
+    """Return the rows of all pages of a list as one."""
+    return list(chain.from_iterable(pages))

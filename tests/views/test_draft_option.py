@@ -8,6 +8,7 @@ from pytest_django import Settings
 
 from refunds.models import HistoryEntry, Refund, RefundLine, RefundReason
 from refunds.options import LineSelection, Option, Selection
+from refunds.selectors import order_position
 from tests.desk import Desk, rep
 from tests.views.pages import DeskClient, Page
 from tests.views.test_order_page import down
@@ -194,7 +195,7 @@ def test_reason_of_sixty_four_characters_is_taken(sample: Walk) -> None:
         ("1,50", "1.50"),
         (" 2.00 ", "2.00"),
         ("USD 3.00", "3.00"),
-        ("٤.٠٠", "4.00"),
+        ("\N{ARABIC-INDIC DIGIT FOUR}.50", "4.50"),
         (".50", "0.50"),
         ("0.01", "0.01"),
     ],
@@ -257,7 +258,7 @@ def refused(walk: Walk, changes: Mapping[str, str], *, sentence: str) -> Page:
         ("0", "Enter an amount of at least USD 0.01."),
         ("0.00", "Enter an amount of at least USD 0.01."),
         ("-1", "The amount cannot be negative."),
-        ("−1.00", "The amount cannot be negative."),
+        ("\N{MINUS SIGN}1.00", "The amount cannot be negative."),
         ("(1.00)", "The amount cannot be negative."),
         ("NaN", NOT_AN_AMOUNT),
         ("sNaN", NOT_AN_AMOUNT),
@@ -346,8 +347,8 @@ def test_quantity_that_is_none_is_refused(
         ("1", "10.82", "{label}: at most USD 10.81 can be refunded for 1 unit."),
         ("2", "0", "{label}: enter an amount of at least USD 0.01, or leave the line out."),
         ("0", "5.00", "{label}: choose the number of units the amount is for."),
-        ("1", "-5", "The amount cannot be negative."),
-        ("1", "NaN", NOT_AN_AMOUNT),
+        ("1", "-5", "{label}: The amount cannot be negative."),
+        ("1", "NaN", f"{{label}}: {NOT_AN_AMOUNT}"),
     ],
 )
 def test_line_total_that_does_not_fit_is_refused(
@@ -462,13 +463,13 @@ def test_amount_between_the_parts_and_the_whole_is_refused_with_both_figures(
 ) -> None:
     order = desk.order("fees")
     walk = Walk.begin(as_rep, order)
-    response = walk.choose(
-        option="complete_order", amount_of_complete_order=f"{order.left_amount - Decimal('0.01')}"
-    )
+    just_less = order.left_amount - Decimal("0.01")
+    response = walk.choose(option="complete_order", amount_of_complete_order=f"{just_less:.2f}")
     assert response.status_code == 422
     (error,) = Page(response).errors
-    assert f"{order.left_amount:,.2f}" in error
-    assert "fees included" in error
+    assert f"or exactly EUR {order.left_amount:,.2f} to refund all that is left" in error
+    assert f"Enter at most EUR {order_position(order).whole_order_limit:,.2f}" in error
+    assert walk.draft.option == ""
 
 
 def test_option_closed_since_the_page_was_shown_is_refused(sample: Walk, desk: Desk) -> None:

@@ -1,4 +1,4 @@
-"""The list of orders: searching, filtering, paging; and the wizard's first step, which lists too."""
+"""The list of orders: searching, filtering, paging; the wizard's first step, which lists too."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -8,7 +8,7 @@ from pytest_django import Settings
 
 from refunds.models import Order
 from tests.desk import Desk
-from tests.views.pages import DeskClient, Page
+from tests.views.pages import DeskClient, Page, flat
 from tests.views.rows import DAY, make_order, make_orders
 
 pytestmark = pytest.mark.django_db
@@ -257,12 +257,12 @@ def test_paging_gives_every_order_once_newest_first(as_rep: DeskClient) -> None:
     orders = make_orders(60, apart=timedelta(minutes=7))
     pages = walk(as_rep, "/orders/")
     assert [len(rows) for rows in pages] == [25, 25, 10]
-    assert sum(pages, []) == [order.order_number for order in orders]
+    assert flat(pages) == [order.order_number for order in orders]
 
 
 def test_paging_of_orders_of_one_moment_gives_every_order_once(as_rep: DeskClient) -> None:
     orders = make_orders(60)
-    rows = sum(walk(as_rep, "/orders/"), [])
+    rows = flat(walk(as_rep, "/orders/"))
     assert rows == [order.order_number for order in reversed(orders)]
 
 
@@ -301,14 +301,14 @@ def test_paging_of_a_search_gives_every_order_once_by_what_matched(as_rep: DeskC
         if "sam" in (order.buyer_key[:3], order.account_key[:3], order.email_key[:3])
     )
     pages = walk(as_rep, "/orders/?q=sam")
-    assert sum(pages, []) == [number for *_, number in expected]
+    assert flat(pages) == [number for *_, number in expected]
     assert len(expected) > 75
 
 
 def test_paging_keeps_the_search_and_the_filters(as_rep: DeskClient) -> None:
     make_orders(30, currency="EUR")
     Order.objects.bulk_create(make_order(51_000_000 + at) for at in range(30))
-    rows = sum(walk(as_rep, "/orders/?q=sam&currency=EUR&left=on"), [])
+    rows = flat(walk(as_rep, "/orders/?q=sam&currency=EUR&left=on"))
     assert len(rows) == len(set(rows)) == 30
 
 
@@ -370,7 +370,7 @@ def test_select_order_searches_and_pages(as_rep: DeskClient) -> None:
     Order.objects.bulk_create(
         make_order(53_000_000 + at, refundable=False, buyer_name="Samir") for at in range(30)
     )
-    rows = sum(walk(as_rep, "/refunds/new/?q=sam"), [])
+    rows = flat(walk(as_rep, "/refunds/new/?q=sam"))
     assert len(rows) == len(set(rows)) == 60
     assert not [row for row in rows if row.startswith("53")]
 

@@ -8,7 +8,7 @@ from django.contrib.auth.models import User
 from refunds.models import Order, Refund
 from refunds.options import Option, Selection
 from tests.desk import Desk, lead, rep
-from tests.views.pages import DeskClient, Page
+from tests.views.pages import DeskClient, Page, flat
 from tests.views.rows import DAY, make_order, make_orders, make_refunds
 from tests.views.test_order_list import GONE, walk
 
@@ -139,12 +139,12 @@ def test_paging_gives_every_refund_once_newest_first(as_rep: DeskClient) -> None
     refunds = make_refunds(make_orders(60), rep(), apart=timedelta(hours=5))
     pages = walk(as_rep, "/refunds/")
     assert [len(rows) for rows in pages] == [25, 25, 10]
-    assert sum(pages, []) == [refund.reference for refund in refunds]
+    assert flat(pages) == [refund.reference for refund in refunds]
 
 
 def test_paging_of_refunds_of_one_moment_gives_every_refund_once(as_rep: DeskClient) -> None:
     refunds = make_refunds(make_orders(60), rep())
-    rows = sum(walk(as_rep, "/refunds/"), [])
+    rows = flat(walk(as_rep, "/refunds/"))
     assert rows == [refund.reference for refund in reversed(refunds)]
 
 
@@ -155,7 +155,7 @@ def test_paging_of_a_search_in_several_keys_gives_every_refund_once(as_rep: Desk
     twice = Order(**{**_columns(make_order(70_000_000)), "number_key": "70000000"})
     twice.save()
     again = make_refunds([twice] * 30, rep(), first=100, apart=timedelta(minutes=1))
-    rows = sum(walk(as_rep, "/refunds/?search=7000"), [])
+    rows = flat(walk(as_rep, "/refunds/?search=7000"))
     assert len(rows) == 70
     assert set(rows) == {refund.reference for refund in [*by_reference, *again]}
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from pytest_django import Settings
@@ -44,13 +45,13 @@ class Made:
 def make(desk: Desk, state: str) -> Made:
     """Make a refund and bring it into this state by what Digital River answers."""
     order = desk.order("worked_sample")
-    fault = {
+    faults: dict[str, dict[str, object]] = {
         STATE.UNKNOWN: {"kind": "lost-before"},
         STATE.NOT_SENT: {"kind": "connection-refused"},
         STATE.QUEUED: {"kind": "rate-limited", "retryAfter": 90},
         STATE.REFUSED: {"kind": "error", "status": 400},
-    }.get(STATE(state))
-    if fault:
+    }
+    if fault := faults.get(state):
         desk.sandbox.queue_fault(parse_fault({**fault, "method": "POST", "path": "/refunds"}))
     refund = desk.submit(order, rep(), Selection(Option.SHIPPING))
     if state == STATE.SUCCEEDED:
@@ -61,14 +62,14 @@ def make(desk: Desk, state: str) -> Made:
     if state in {STATE.SUCCEEDED, STATE.FAILED}:
         desk.refresh(order)
     made = Made(desk, refund)
-    forced = {
+    forced: dict[str, dict[str, Any]] = {
         STATE.EXPIRED: {"settled_at": desk.clock.now, "next_check_at": None},
         STATE.PENDING_INFORMATION: {"information_expires_at": desk.clock.now + timedelta(days=30)},
         STATE.CANCELLED: {"settled_at": desk.clock.now, "next_check_at": None},
         STATE.SUBMITTING: {},
-    }.get(STATE(state))
-    if forced is not None:
-        Refund.objects.filter(pk=refund.pk).update(state=state, **forced)
+    }
+    if state in forced:
+        Refund.objects.filter(pk=refund.pk).update(state=state, **forced[state])
     assert made.now.state == state
     return made
 

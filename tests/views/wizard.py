@@ -1,4 +1,4 @@
-"""Walks the wizard as a person does: what a page's form holds, changed here and there, is posted."""
+"""Walks the wizard as a person does: what a form holds is posted, changed here and there."""
 
 from dataclasses import dataclass
 from typing import Any
