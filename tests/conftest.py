@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from django.conf import LazySettings, settings
+from django.db import connections
 from hypothesis import settings as hypothesis_settings
 
 from refunds import gateways
@@ -51,6 +52,19 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("not run: these need PostgreSQL (set DATABASE_URL)")
         for name in names:
             terminalreporter.write_line(name)
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None) -> None:
+    """Let every connection know what migrations made, to put it back after a test's flush.
+
+    Chromium's driver runs an event loop, and within one Django has a connection object of its
+    own, which does not know what the one that made the database was told to keep.
+    """
+    made_by = connections["default"]
+    contents = getattr(made_by, "_test_serialized_contents", None)
+    if contents is not None:
+        setattr(type(made_by), "_test_serialized_contents", contents)  # noqa: B010
 
 
 @pytest.fixture(scope="session")

@@ -70,6 +70,10 @@ def test_check_says_nothing_where_the_stand_in_is_not_used() -> None:
     assert check_transport() == []
 
 
+def _heed_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_command_serves_the_shop_on_a_port(tmp_path: Path) -> None:
     command = [sys.executable, "manage.py", "sandbox", "--port", "0", "--rate-limit", "50"]
     process = subprocess.Popen(
@@ -84,6 +88,8 @@ def test_command_serves_the_shop_on_a_port(tmp_path: Path) -> None:
         },
         stdout=subprocess.PIPE,
         text=True,
+        # A shell that runs the tests in the background has its children ignore Ctrl+C.
+        preexec_fn=_heed_interrupts,  # noqa: PLW1509
     )
     assert process.stdout is not None
     try:
