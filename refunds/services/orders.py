@@ -268,9 +268,17 @@ def _take_figures(order: Order, told: payloads.Order, read_at: datetime) -> None
     _update(order, changes | {"refreshed_at": read_at})
     items = {item.id: item for item in told.items}
     lines = selectors.lines_of(order)
+    changed, columns = [], set[str]()
     for line in lines:
-        item = items.pop(line.digital_river_id, None)
-        _update(line, _differences(line, _line_figures(item)))
+        differences = _differences(line, _line_figures(items.pop(line.digital_river_id, None)))
+        if differences:
+            for name, value in differences.items():
+                setattr(line, name, value)
+            changed.append(line)
+            columns |= differences.keys()
+    if changed:
+        # One statement for however many lines a refund has touched.
+        OrderLine.objects.bulk_update(changed, sorted(columns))
     for position, item in enumerate(told.items, start=1):
         if item.id in items:
             OrderLine.objects.create(
