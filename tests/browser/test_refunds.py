@@ -179,7 +179,9 @@ def test_failing_card_says_why_and_is_sent_again(screens: Screens, desk: Desk) -
     assert screens.ledger(order)["Whole order"] == ("329.63", "0.00", "0.00", "329.63")
     screens.go(order.refunds.get().get_absolute_url())
     screens.page.get_by_role("button", name="Send refund of USD 16.44 again").click()
-    expect(screens.page.get_by_role("status").first).to_contain_text("was tried again. It is now pending")
+    expect(screens.page.get_by_role("status").first).to_contain_text(
+        "was tried again. It is now pending"
+    )
     screens.expect_state("Pending")
     expect(screens.page.locator("#attempts + .table-frame tbody tr")).to_have_count(2)
     screens.settle()
