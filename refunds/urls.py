@@ -1,6 +1,7 @@
 """The desk's addresses: people read them, share them and type them."""
 
 from django.urls import path, register_converter
+from django.urls.converters import StringConverter
 from django.views.generic import RedirectView
 
 from refunds.views import drafts, orders, refunds, submission
@@ -20,16 +21,23 @@ class ReferenceConverter:
         return value
 
 
+class OrderNumberConverter(StringConverter):
+    """An order's number as Salesforce writes it; PostgreSQL has no text with a NUL in it."""
+
+    regex = r"[^/\x00]+"
+
+
 register_converter(ReferenceConverter, "reference")
+register_converter(OrderNumberConverter, "number")
 
 app_name = "refunds"
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="refunds:orders"), name="home"),
     path("orders/", orders.order_list, name="orders"),
-    path("orders/<str:order_number>/", orders.order, name="order"),
-    path("orders/<str:order_number>/refresh/", orders.order_refresh_now, name="order-refresh"),
-    path("orders/<str:order_number>/refunds/", orders.order_proceed, name="order-proceed"),
-    path("orders/<str:order_number>/refunds/create/", drafts.draft_begin, name="draft-begin"),
+    path("orders/<number:order_number>/", orders.order, name="order"),
+    path("orders/<number:order_number>/refresh/", orders.order_refresh_now, name="order-refresh"),
+    path("orders/<number:order_number>/refunds/", orders.order_proceed, name="order-proceed"),
+    path("orders/<number:order_number>/refunds/create/", drafts.draft_begin, name="draft-begin"),
     path("refunds/", refunds.refund_list, name="refunds"),
     path("refunds/new/", drafts.select_order, name="select-order"),
     path("refunds/<reference:reference>/", refunds.refund, name="refund"),
