@@ -2,6 +2,7 @@
 
 PYTHON ?= python3.11
 PORT ?= 8000
+SANDBOX_PORT ?= 9000
 VENV := .venv
 BIN := $(VENV)/bin
 
@@ -27,7 +28,7 @@ PRODUCTION = SECRET_KEY="$$($(BIN)/python -c 'import secrets; print(secrets.toke
 	$(BIN)/python manage.py
 
 .DEFAULT_GOAL := help
-.PHONY: help install run reset test chromium check format migrate serve bench
+.PHONY: help install run sandbox reset test chromium check format migrate serve bench
 
 help: ## List these commands
 	@echo "The refund desk. Commands:"
@@ -40,6 +41,9 @@ run: $(RUNTIME) $(FRONT_END) var/secret-key ## Serve the demo on http://127.0.0.
 	@$(DEMO) demo --address http://127.0.0.1:$(PORT)/
 	@echo "Ctrl+C stops it."
 	@$(DEMO) runserver 127.0.0.1:$(PORT)
+
+sandbox: $(RUNTIME) var/secret-key ## Serve the Digital River stand-in on a port of its own (SANDBOX_PORT=9000)
+	@$(DEMO) sandbox --port $(SANDBOX_PORT)
 
 reset: ## Forget the demo's data; the next `make run` starts afresh
 	@if [ -n "$$DATABASE_URL" ]; then \
