@@ -32,7 +32,6 @@ def order_list(request: DeskRequest) -> HttpResponse:
         "orders.html",
         {
             "page": page,
-            "filter": filters,
             "form": filters.form,
             "search": search,
             "narrowed": bool(search) or filters.is_narrowed,
