@@ -119,6 +119,18 @@ def spread(amount: int, weights: Mapping[PartKey, int]) -> Parts:
     return {key: minor for key, minor in taken.items() if minor}
 
 
+def take_back(minor: int, left: Mapping[PartKey, int]) -> Parts:
+    """Return what a chargeback takes: spread like a partial refund, the fees last.
+
+    Takes all that is left where that is less than the amount.
+    """
+    without_fees = {key: weight for key, weight in left.items() if key[1] not in FEES}
+    fees = {key: weight for key, weight in left.items() if key[1] in FEES}
+    most = sum(without_fees.values())
+    beyond = min(max(0, minor - most), sum(fees.values()))
+    return spread(min(minor, most), without_fees) | spread(beyond, fees)
+
+
 @dataclass(frozen=True, slots=True)
 class LineFacts:
     """One line as a refund sees it; the money in minor units.
@@ -211,6 +223,40 @@ class Allocation:
     minor: int
     parts: Parts
     items: tuple[ItemShare, ...] = field(default=())
+
+
+def item_minors(items: Sequence[ItemShare], parts: Mapping[PartKey, int]) -> list[int]:
+    """Return what each entry of `items[]` comes to when a refund gives these parts.
+
+    Entries that draw on the same parts (the order's one shipping, or one line named twice) share
+    them in proportion to what each asked.
+    """
+    pools: dict[tuple[str, frozenset[Kind]], Parts] = {}
+    for at, share in enumerate(items):
+        pool = pools.setdefault(_pool(share), {})
+        # The position stands in for the part, so that ties go to the earlier entry.
+        pool[(str(at), Kind.PRODUCT)] = share.minor
+    minors = [0] * len(items)
+    for (item_id, kinds), asked in pools.items():
+        given = sum(
+            minor for (item, kind), minor in parts.items() if item == item_id and kind in kinds
+        )
+        for (position, _), minor in spread(given, asked).items():
+            minors[int(position)] = minor
+    return minors
+
+
+def _pool(share: ItemShare) -> tuple[str, frozenset[Kind]]:
+    """Return which parts an entry draws on: whose, and of which kinds."""
+    match share.type:
+        case "fees":
+            return share.item_id, FEES
+        case "shipping":
+            return "", frozenset({Kind.SHIPPING, Kind.SHIPPING_TAX})
+        case "duty":
+            return "", frozenset({Kind.DUTY})
+        case _:
+            return share.item_id, frozenset({Kind.PRODUCT, Kind.TAX})
 
 
 def allocate(ask: RefundAsk, balance: Balance) -> Allocation:

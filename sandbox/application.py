@@ -5,8 +5,12 @@
 
     GET  /_sandbox/                               what is there, and how many
     GET POST DELETE /_sandbox/faults              queue misbehaviour, see it, forget it
+    GET POST DELETE /_sandbox/webhook             where events are delivered, and how badly
     POST /_sandbox/settle                         settle what is pending ({"refundId"} for one)
-    POST /_sandbox/orders/{id}/state              {"state": "dispute"}
+    POST /_sandbox/orders/{id}/state              {"state": "blocked"}
+    POST /_sandbox/orders/{id}/dispute            the customer's bank disputes the order
+    POST /_sandbox/orders/{id}/resolve-dispute    the order is what it was before
+    POST /_sandbox/orders/{id}/chargeback         {"amount": "10.00"}
     POST /_sandbox/refunds/{id}/succeed           {"refundedAmount": "9.90"} for less than asked
     POST /_sandbox/refunds/{id}/fail              {"failureReason": "account_closed"}
     POST /_sandbox/refunds/{id}/bank-details      what the customer does with the token
@@ -36,6 +40,7 @@ from werkzeug.exceptions import NotFound as NoSuchPath
 from werkzeug.routing import Map, Rule
 from werkzeug.wrappers import Request, Response
 
+from sandbox.allocation import LARGEST_DIGITS
 from sandbox.errors import ApiError, RefusedError
 from sandbox.faults import (
     HEADER,
@@ -49,6 +54,7 @@ from sandbox.faults import (
 from sandbox.moments import to_microseconds
 from sandbox.refund_request import parse_body, parse_metadata_update, parse_refund
 from sandbox.store import Cursor, Filter, Page, Sandbox
+from sandbox.webhook import parse_webhook
 from sandbox.wire import KNOWN_VERSIONS, dumps
 
 if TYPE_CHECKING:
@@ -62,6 +68,8 @@ WAIT = "sandbox.wait"
 
 LARGEST_BODY = 1_000_000
 LARGEST_PAGE = 100
+SECOND = 1_000_000
+"""In microseconds, as the state file keeps time."""
 COMPARISONS: Mapping[str, str] = {
     "": "=",
     "eq": "=",
@@ -85,9 +93,23 @@ ROUTES = Map(
         Rule("/_sandbox/faults", endpoint="admin_list_faults", methods=["GET"]),
         Rule("/_sandbox/faults", endpoint="admin_queue_fault", methods=["POST"]),
         Rule("/_sandbox/faults", endpoint="admin_clear_faults", methods=["DELETE"]),
+        Rule("/_sandbox/webhook", endpoint="admin_show_webhook", methods=["GET"]),
+        Rule("/_sandbox/webhook", endpoint="admin_register_webhook", methods=["POST"]),
+        Rule("/_sandbox/webhook", endpoint="admin_forget_webhook", methods=["DELETE"]),
         Rule("/_sandbox/settle", endpoint="admin_settle", methods=["POST"]),
         Rule("/_sandbox/reset", endpoint="admin_reset", methods=["POST"]),
         Rule("/_sandbox/orders/<identifier>/state", endpoint="admin_state", methods=["POST"]),
+        Rule("/_sandbox/orders/<identifier>/dispute", endpoint="admin_dispute", methods=["POST"]),
+        Rule(
+            "/_sandbox/orders/<identifier>/resolve-dispute",
+            endpoint="admin_resolve_dispute",
+            methods=["POST"],
+        ),
+        Rule(
+            "/_sandbox/orders/<identifier>/chargeback",
+            endpoint="admin_charge_back",
+            methods=["POST"],
+        ),
         Rule("/_sandbox/refunds/<identifier>/succeed", endpoint="admin_succeed", methods=["POST"]),
         Rule("/_sandbox/refunds/<identifier>/fail", endpoint="admin_fail", methods=["POST"]),
         Rule("/_sandbox/refunds/<identifier>/expire", endpoint="admin_expire", methods=["POST"]),
@@ -141,11 +163,9 @@ class Application:
             wait(slow.milliseconds / 1000)
         if lost := by_kind.get(FaultKind.LOST_AFTER):
             raise AnswerLostError(lost.how)
-        if FaultKind.MALFORMED in by_kind:
-            body = response.get_data()
-            response.set_data(body[: len(body) // 2] or b"{")
-        if FaultKind.WRONG_SHAPE in by_kind:
-            response.set_data(b'[{"unexpected": true}]')
+        if broken := by_kind.get(FaultKind.ERROR_AFTER):
+            response = _broken(broken)
+        _spoil(response, by_kind)
         return response
 
     def _faults(self, request: Request) -> list[Fault]:
@@ -292,6 +312,24 @@ class Application:
         self.sandbox.clear_faults()
         return _json({"data": []})
 
+    def admin_show_webhook(self, request: Request) -> Response:
+        """Return the registered webhook, without its secrets, and what is still to be delivered."""
+        webhook = self.sandbox.webhook()
+        undelivered, _ = self.sandbox.undelivered()
+        shown = [] if webhook is None else [webhook.shown()]
+        return _json({"data": shown, "undelivered": undelivered})
+
+    def admin_register_webhook(self, request: Request) -> Response:
+        """Register the one webhook, in the place of any before it."""
+        webhook = parse_webhook(_body(request))
+        self.sandbox.register_webhook(webhook)
+        return _json(webhook.shown(), 201)
+
+    def admin_forget_webhook(self, request: Request) -> Response:
+        """Deliver to nobody."""
+        self.sandbox.forget_webhook()
+        return _json({"data": []})
+
     def admin_settle(self, request: Request) -> Response:
         """Settle every pending refund now, or the one named by refundId."""
         refund_id = _body(request).get("refundId")
@@ -308,22 +346,24 @@ class Application:
         state = _body(request).get("state")
         return _json(self.sandbox.set_order_state(identifier, str(state)))
 
+    def admin_dispute(self, request: Request, identifier: str) -> Response:
+        """Let an order be disputed."""
+        return _json(self.sandbox.dispute(identifier))
+
+    def admin_resolve_dispute(self, request: Request, identifier: str) -> Response:
+        """End an order's dispute."""
+        return _json(self.sandbox.resolve_dispute(identifier))
+
+    def admin_charge_back(self, request: Request, identifier: str) -> Response:
+        """Charge an amount of an order back."""
+        amount = _amount(_body(request), "amount")
+        if amount is None:
+            raise RefusedError("missing_parameter", "amount", "An amount is required.")
+        return _json(self.sandbox.charge_back(identifier, amount))
+
     def admin_succeed(self, request: Request, identifier: str) -> Response:
         """Let a refund succeed."""
-        refunded = _body(request).get("refundedAmount")
-        if refunded is not None and not isinstance(refunded, int | Decimal | str):
-            raise RefusedError("invalid_format", "refundedAmount", "The value must be a number.")
-        amount = None
-        if refunded is not None:
-            try:
-                amount = Decimal(refunded)
-            except ArithmeticError as error:
-                message = "The value must be a number."
-                raise RefusedError("invalid_format", "refundedAmount", message) from error
-            if not amount.is_finite():
-                raise RefusedError(
-                    "invalid_format", "refundedAmount", "The value must be a number."
-                )
+        amount = _amount(_body(request), "refundedAmount")
         return _json(self.sandbox.succeed_refund(identifier, amount))
 
     def admin_fail(self, request: Request, identifier: str) -> Response:
@@ -355,8 +395,24 @@ def _instead(faults: Mapping[FaultKind, Fault]) -> Response | None:
         error = ApiError(429, "too_many_requests", "Too many requests.")
         return _error(error, **{"Retry-After": str(limited.retry_after)})
     if broken := faults.get(FaultKind.ERROR):
-        return _error(ApiError(broken.status, "unknown_error", "Something went wrong."))
+        return _broken(broken)
     return None
+
+
+def _broken(fault: Fault) -> Response:
+    return _error(ApiError(fault.status, "unknown_error", "Something went wrong."))
+
+
+def _spoil(response: Response, faults: Mapping[FaultKind, Fault]) -> None:
+    """Put what faults make of a body in its place; the status stays."""
+    if FaultKind.MALFORMED in faults:
+        body = response.get_data()
+        response.set_data(body[: len(body) // 2] or b"{")
+    if FaultKind.WRONG_SHAPE in faults:
+        response.set_data(b'[{"unexpected": true}]')
+    if FaultKind.RUBBISH in faults:
+        response.set_data(b"\xff\xfe<html><body>Bad gateway\x00</body></html>")
+        response.headers["Content-Type"] = "text/html"
 
 
 def _json(value: object, status: int = 200) -> Response:
@@ -382,6 +438,22 @@ def _body(request: Request) -> Mapping[str, Any]:
     if not body and request.path.startswith("/_sandbox/"):
         return {}
     return parse_body(body)
+
+
+def _amount(body: Mapping[str, Any], name: str) -> Decimal | None:
+    value = body.get(name)
+    if value is None:
+        return None
+    refusal = RefusedError("invalid_format", name, "The value must be a number.")
+    if isinstance(value, bool) or not isinstance(value, int | Decimal | str):
+        raise refusal
+    try:
+        amount = Decimal(value)
+    except ArithmeticError as error:
+        raise refusal from error
+    if not amount.is_finite() or amount.adjusted() >= LARGEST_DIGITS:
+        raise refusal
+    return amount
 
 
 def _check_headers(request: Request) -> None:
@@ -446,7 +518,21 @@ def _time_filter(column: str, comparison: str, value: str, name: str) -> Filter:
         raise RefusedError(
             "invalid_format", name[:80], "The value is not an ISO 8601 time."
         ) from error
-    if not column.startswith("events."):
-        # Orders and refunds show whole seconds, so they are compared by whole seconds.
-        column = f"({column} / 1000000 * 1000000)"
-    return f"{column} {comparison} ?", (microseconds,)
+    if column.startswith("events."):
+        return f"{column} {comparison} ?", (microseconds,)
+    # Orders and refunds show whole seconds, so they are compared by whole seconds; the column
+    # stands alone, so that its index serves.
+    second = microseconds // SECOND * SECOND
+    after = second if second == microseconds else second + SECOND
+    match comparison:
+        case ">=":
+            return f"{column} >= ?", (after,)
+        case ">":
+            return f"{column} >= ?", (second + SECOND,)
+        case "<":
+            return f"{column} < ?", (after,)
+        case "<=":
+            return f"{column} < ?", (second + SECOND,)
+        case _:
+            # A fraction of a second is nobody's: nothing lies between `after` and `after`.
+            return f"{column} >= ? AND {column} < ?", (after, second + SECOND)

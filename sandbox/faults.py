@@ -30,6 +30,8 @@ class FaultKind(StrEnum):
     """429 with `Retry-After: retryAfter`; nothing is done."""
     ERROR = "error"
     """An error of `status` in Digital River's shape; nothing is done."""
+    ERROR_AFTER = "error-after"
+    """An error of `status` in Digital River's shape, although everything was done."""
     CONNECTION_REFUSED = "connection-refused"
     """No connection. A server that listens can only hang up, so this is exact in-process only."""
     LOST_BEFORE = "lost-before"
@@ -40,6 +42,8 @@ class FaultKind(StrEnum):
     """Everything was done; the body breaks off in the middle."""
     WRONG_SHAPE = "wrong-shape"
     """Everything was done; the body is JSON of another shape."""
+    RUBBISH = "rubbish"
+    """Everything was done; the body is a page of some proxy's, and not even text."""
     OTHER_AMOUNT = "other-amount"
     """A refund is made for less than asked: for `amount`, or for one minor unit less."""
 

@@ -14,7 +14,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -30,7 +30,9 @@ from sandbox.allocation import (
     Parts,
     RefundAsk,
     allocate,
+    item_minors,
     spread,
+    take_back,
     to_minor,
 )
 from sandbox.errors import NotFoundError, RefusedError, StateFileError
@@ -39,8 +41,10 @@ from sandbox.moments import from_microseconds, resource_time, to_microseconds, u
 from sandbox.orders import ORDER_STATES, RECEIVER_METHODS, PastRefund, ShopOrder
 from sandbox.refund_request import parse_refund
 from sandbox.shop import build_shop
+from sandbox.webhook import Misbehaviour, Webhook, parse_webhook
 from sandbox.wire import (
     RefundRow,
+    chargeback_json,
     credit_memo_json,
     dumps,
     event_json,
@@ -49,7 +53,8 @@ from sandbox.wire import (
     refund_json,
 )
 
-LAYOUT = "1"
+LAYOUT = "2"
+IN_MEMORY = ":memory:"
 BUSY_SECONDS = 20.0
 DEFAULT_SETTLE_AFTER = timedelta(minutes=5)
 DEFAULT_EXPIRE_AFTER = timedelta(days=30)
@@ -74,7 +79,8 @@ CREATE TABLE orders (
     payment TEXT NOT NULL,
     card_number TEXT NOT NULL,
     owner_last_name TEXT NOT NULL,
-    null_available INTEGER NOT NULL
+    null_available INTEGER NOT NULL,
+    state_before_dispute TEXT
 );
 CREATE INDEX orders_created ON orders (created, number);
 CREATE TABLE refunds (
@@ -99,7 +105,17 @@ CREATE TABLE refunds (
 );
 CREATE INDEX refunds_order ON refunds (order_id, number);
 CREATE INDEX refunds_created ON refunds (created, number);
+CREATE INDEX refunds_state ON refunds (state, created, number);
 CREATE INDEX refunds_due ON refunds (due) WHERE due IS NOT NULL;
+CREATE TABLE chargebacks (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    order_id TEXT NOT NULL REFERENCES orders (id),
+    minor INTEGER NOT NULL CHECK (minor > 0),
+    uncovered INTEGER NOT NULL CHECK (uncovered BETWEEN 0 AND minor),
+    parts TEXT NOT NULL,
+    created INTEGER NOT NULL
+);
+CREATE INDEX chargebacks_order ON chargebacks (order_id);
 CREATE TABLE events (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL UNIQUE,
@@ -107,13 +123,26 @@ CREATE TABLE events (
     created INTEGER NOT NULL,
     body TEXT NOT NULL
 );
-CREATE INDEX events_created ON events (created, number);
+CREATE INDEX events_created ON events (created, number, type);
+CREATE TABLE deliveries (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    event INTEGER NOT NULL REFERENCES events (number),
+    place REAL NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    next_at INTEGER,
+    delivered_at INTEGER
+);
+CREATE INDEX deliveries_event ON deliveries (event);
+CREATE INDEX deliveries_due ON deliveries (place, number) WHERE next_at IS NOT NULL;
 CREATE TABLE faults (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     body TEXT NOT NULL,
     remaining INTEGER NOT NULL
 );
 """
+
+EMPTIED = ("faults", "deliveries", "events", "chargebacks", "refunds", "orders")
+"""The tables that a reset empties, those first that refer to others."""
 
 REFUND_COLUMNS = """
     refunds.number, refunds.id, refunds.order_id, orders.currency, orders.charge_id,
@@ -122,6 +151,9 @@ REFUND_COLUMNS = """
     refunds.expires, refunds.created, refunds.updated, refunds.plan
 """
 REFUNDS = "refunds JOIN orders ON orders.id = refunds.order_id"
+PLANNED_AT_ONCE = 5_000
+"""Events whose delivery is planned under one lock: a tenth of a second's work."""
+UNPLANNED_EVENTS = "FROM events WHERE number > (SELECT coalesce(max(event), 0) FROM deliveries)"
 
 FAILING_CARDS: Mapping[str, str | None] = {
     "4000000000004111": "expired_or_canceled_card",
@@ -150,6 +182,20 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
+class Claim:
+    """A delivery in somebody's hands; `attempts` counts this one, `created` is the event's.
+
+    `created` is in microseconds since 1970; `body` is the event as it goes over the wire.
+    """
+
+    number: int
+    type: str
+    created: int
+    attempts: int
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
 class Cursor:
     """Where a page starts and how long it is. `ending_before` wins over `starting_after`."""
 
@@ -166,6 +212,9 @@ class Sandbox:
     day of the filling). `clock` tells the present moment. A refund settles `settle_after` its
     creation, and `settle_after` again once bank details were given; a request for bank details
     ends after `expire_after`. Raises StateFileError when the file cannot be used.
+
+    The path `:memory:` keeps everything in memory, which is quick to make; such a stand-in
+    serves the thread that made it and no other, and is gone once it is closed.
     """
 
     def __init__(
@@ -186,13 +235,15 @@ class Sandbox:
         self._orders = None if orders is None else list(orders)
         self._shop_anchor = shop_anchor
         self._local = threading.local()
+        self._memory_is_taken = False
         self._open_file()
 
     # -- the file ---------------------------------------------------------------------------
 
     def _open_file(self) -> None:
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            if not self._in_memory:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
             connection = self._connection()
             if not self._filled(connection):
                 self._fill(connection)
@@ -244,14 +295,26 @@ class Sandbox:
         known: tuple[int, sqlite3.Connection] | None = getattr(self._local, "connection", None)
         if known is not None and known[0] == os.getpid():
             return known[1]
+        if self._memory_is_taken:
+            raise StateFileError(
+                "A stand-in in memory serves only the thread that made it, until it is closed. "
+                "Give it a file to use it from several threads."
+            )
         connection = sqlite3.connect(
             self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
-        self._use_write_ahead_log(connection)
-        connection.execute("PRAGMA synchronous = NORMAL")
+        if self._in_memory:
+            self._memory_is_taken = True
+        else:
+            self._use_write_ahead_log(connection)
+            connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA foreign_keys = ON")
         self._local.connection = (os.getpid(), connection)
         return connection
+
+    @property
+    def _in_memory(self) -> bool:
+        return str(self.path) == IN_MEMORY
 
     @staticmethod
     def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
@@ -268,7 +331,7 @@ class Sandbox:
                 return
 
     def close(self) -> None:
-        """Close this thread's connection; it opens again when needed."""
+        """Close this thread's connection; it opens again when needed, save one in memory."""
         known = getattr(self._local, "connection", None)
         if known is not None:
             known[1].close()
@@ -283,7 +346,9 @@ class Sandbox:
             yield connection
             connection.execute("COMMIT")
         except BaseException:
-            connection.execute("ROLLBACK")
+            # An interrupt may come when all is committed already.
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
             raise
 
     @contextmanager
@@ -305,6 +370,11 @@ class Sandbox:
         return to_microseconds(self._clock())
 
     @property
+    def clock(self) -> Callable[[], datetime]:
+        """What tells this stand-in the present moment."""
+        return self._clock
+
+    @property
     def shop_anchor(self) -> date:
         """The day after the last day of the shop's quarter."""
         with self._reading() as connection:
@@ -312,12 +382,12 @@ class Sandbox:
             return date.fromisoformat(found.fetchone()[0])
 
     def reset(self) -> None:
-        """Throw everything away and fill the file afresh."""
+        """Throw everything away but the webhook's registration, and fill the file afresh."""
         now = self._now()
         anchor = self._shop_anchor or from_microseconds(now).date()
         orders = self._orders if self._orders is not None else build_shop(anchor)
         with self._writing() as connection:
-            for table in ("faults", "events", "refunds", "orders"):
+            for table in EMPTIED:
                 connection.execute(f"DELETE FROM {table}")  # noqa: S608 -- names of our own
             connection.execute("DELETE FROM meta WHERE name = 'shop_anchor'")
             self._insert_shop(connection, orders, anchor, now)
@@ -325,12 +395,14 @@ class Sandbox:
     # -- orders -----------------------------------------------------------------------------
 
     def put_order(self, order: ShopOrder) -> None:
-        """Add an order, or put it in the place of the one with its number, refunds and all."""
+        """Add an order, or put it in the place of the one with its number and all that it had."""
         with self._writing() as connection:
-            connection.execute(
-                "DELETE FROM refunds WHERE order_id = (SELECT id FROM orders WHERE number = ?)",
-                (order.number,),
-            )
+            for table in ("refunds", "chargebacks"):
+                connection.execute(
+                    f"DELETE FROM {table} WHERE order_id ="  # noqa: S608 -- names of our own
+                    " (SELECT id FROM orders WHERE number = ?)",
+                    (order.number,),
+                )
             connection.execute("DELETE FROM orders WHERE number = ?", (order.number,))
             self._insert_order(connection, order, self._now())
 
@@ -338,7 +410,7 @@ class Sandbox:
         created = to_microseconds(order.created)
         charge = order.document["payment"]["charges"][0]
         connection.execute(
-            f"INSERT INTO orders VALUES ({', '.join('?' * 18)})",  # noqa: S608
+            f"INSERT INTO orders VALUES ({', '.join('?' * 19)})",  # noqa: S608
             (
                 order.number,
                 order.id,
@@ -358,6 +430,7 @@ class Sandbox:
                 order.card_number,
                 order.owner_last_name,
                 order.null_available,
+                None,
             ),
         )
         for at, past in enumerate(order.refunds):
@@ -440,24 +513,114 @@ class Sandbox:
             message = f"The state is one of {', '.join(ORDER_STATES)}."
             raise RefusedError("invalid_parameter", "state", message)
         with self._writing() as connection:
+            return self._move_order(connection, self._order_row(connection, order_id), state)
+
+    def dispute(self, order_id: str) -> dict[str, Any]:
+        """Let the bank of the customer dispute an order; return the order.
+
+        Raises NotFoundError, and RefusedError where it is in dispute already.
+        """
+        with self._writing() as connection:
+            row = self._order_row(connection, order_id)
+            if row["state"] == "dispute":
+                message = "The order is in dispute already."
+                raise RefusedError("invalid_parameter", "state", message)
+            return self._move_order(connection, row, "dispute")
+
+    def resolve_dispute(self, order_id: str) -> dict[str, Any]:
+        """End the dispute of an order, which is then what it was before; return the order.
+
+        Raises NotFoundError, and RefusedError where it is not in dispute.
+        """
+        with self._writing() as connection:
+            row = self._order_row(connection, order_id)
+            if row["state"] != "dispute":
+                raise RefusedError("invalid_parameter", "state", "The order is not in dispute.")
+            # An order that was made in dispute had been complete.
+            return self._move_order(connection, row, row["state_before_dispute"] or "complete")
+
+    def _move_order(
+        self, connection: sqlite3.Connection, row: Mapping[str, Any], state: str
+    ) -> dict[str, Any]:
+        now = self._now()
+        before: str = row["state"]
+        document = loads(row["document"])
+        document["stateTransitions"][state] = resource_time(now)
+        record = loads(row["record"])
+        # The package's picklist knows no dispute: Salesforce keeps what it had.
+        if state != "dispute":
+            record["digitalriverv3__DR_Order_State__c"] = state
+        connection.execute(
+            "UPDATE orders SET state = ?, document = ?, record = ?, updated = ?,"
+            " state_before_dispute = ? WHERE number = ?",
+            (
+                state,
+                dumps(document),
+                dumps(record),
+                now,
+                row["state_before_dispute"] if before == "dispute" else before,
+                row["number"],
+            ),
+        )
+        order = self._order(connection, self._order_row(connection, row["id"]))
+        resolved = before == "dispute" and state != "dispute"
+        event_type = "order.dispute.resolved" if resolved else f"order.{state}"
+        self._append_event(connection, event_type, now, order)
+        return order
+
+    # -- chargebacks ------------------------------------------------------------------------
+
+    def charge_back(self, order_id: str, amount: Decimal) -> dict[str, Any]:
+        """Let the bank of the customer take an amount back; return the order.
+
+        The amount, in the order's currency, is no longer available to refund. Where less is
+        left, nothing is, and what a failing refund sets free goes to the chargeback first.
+        Raises NotFoundError, and RefusedError where more than the captured amount is taken.
+        """
+        with self._writing() as connection:
             now = self._now()
             row = self._order_row(connection, order_id)
-            document = loads(row["document"])
-            document["stateTransitions"][state] = resource_time(now)
-            record = loads(row["record"])
-            # The package's picklist knows no dispute: Salesforce keeps what it had.
-            if state != "dispute":
-                record["digitalriverv3__DR_Order_State__c"] = state
+            minor = _minor_or_refuse(amount, row["currency"])
+            (before,) = connection.execute(
+                "SELECT coalesce(sum(minor), 0) FROM chargebacks WHERE order_id = ?", (order_id,)
+            ).fetchone()
+            if not 0 < minor <= sum(_parts(row["charged"]).values()) - before:
+                message = "Chargebacks take at most what was captured."
+                raise RefusedError("invalid_parameter", "amount", message)
             connection.execute(
-                "UPDATE orders SET state = ?, document = ?, record = ?, updated = ? WHERE id = ?",
-                (state, dumps(document), dumps(record), now, order_id),
+                "INSERT INTO chargebacks (order_id, minor, uncovered, parts, created)"
+                " VALUES (?, ?, ?, '[]', ?)",
+                (order_id, minor, minor, now),
             )
+            self._cover_chargebacks(connection, order_id)
+            self._touch_order(connection, order_id, now)
             order = self._order(connection, self._order_row(connection, order_id))
-            if row["state"] == "dispute" and state != "dispute":
-                self._append_event(connection, "order.dispute.resolved", now, order)
-            else:
-                self._append_event(connection, f"order.{state}", now, order)
+            subject = chargeback_json(order, minor, row["currency"])
+            self._append_event(connection, "order.chargeback", now, subject)
             return order
+
+    def _cover_chargebacks(self, connection: sqlite3.Connection, order_id: str) -> None:
+        """Let chargebacks take what they are still due from what is left of an order."""
+        uncovered = connection.execute(
+            "SELECT number, uncovered, parts FROM chargebacks"
+            " WHERE order_id = ? AND uncovered > 0 ORDER BY number",
+            (order_id,),
+        ).fetchall()
+        for number, due, text in uncovered:
+            balance = self._balance(connection, self._order_row(connection, order_id))
+            parts = _parts(text)
+            taken = take_back(due, balance.left)
+            for key, minor in taken.items():
+                parts[key] = parts.get(key, 0) + minor
+            connection.execute(
+                "UPDATE chargebacks SET uncovered = ?, parts = ? WHERE number = ?",
+                (due - sum(taken.values()), _parts_text(parts), number),
+            )
+
+    @staticmethod
+    def _charged_back(connection: sqlite3.Connection, order_id: str | None) -> list[Parts]:
+        found = connection.execute("SELECT parts FROM chargebacks WHERE order_id = ?", (order_id,))
+        return [_parts(text) for (text,) in found.fetchall()]
 
     @staticmethod
     def _order_row(connection: sqlite3.Connection, order_id: str) -> dict[str, Any]:
@@ -473,14 +636,15 @@ class Sandbox:
             loads(row["document"]),
             state=row["state"],
             updated=row["updated"],
-            balance=_balance(row, refunds, {}),
+            balance=_balance(row, refunds, self._charged_back(connection, row["id"]), {}),
             refunds=refunds,
             null_available=bool(row["null_available"]),
         )
 
     def _balance(self, connection: sqlite3.Connection, row: Mapping[str, Any]) -> Balance:
         refunds = self._refunds_of(connection, row["id"])
-        return _balance(row, refunds, _lines(row, refunds))
+        charged_back = self._charged_back(connection, row["id"])
+        return _balance(row, refunds, charged_back, _lines(row, refunds))
 
     # -- refunds ----------------------------------------------------------------------------
 
@@ -761,6 +925,7 @@ class Sandbox:
             (state, refunded, failure_reason, expires, at, due, row.number),
         )
         self._touch_order(connection, row.order_id, at)
+        self._cover_chargebacks(connection, row.order_id)
         return self._refund_row(connection, row.id)
 
     @staticmethod
@@ -809,6 +974,120 @@ class Sandbox:
     ) -> None:
         order = self._order(connection, self._order_row(connection, row.order_id))
         self._append_event(connection, event_type, at, order["payment"]["charges"][0])
+
+    # -- the webhook ------------------------------------------------------------------------
+
+    def register_webhook(self, webhook: Webhook) -> None:
+        """Let whoever delivers for this stand-in deliver to this address from now on."""
+        with self._writing() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO meta VALUES ('webhook', ?)", (dumps(webhook.to_json()),)
+            )
+
+    def webhook(self) -> Webhook | None:
+        """Return the registered webhook, None where there is none."""
+        with self._reading() as connection:
+            found = connection.execute("SELECT value FROM meta WHERE name = 'webhook'").fetchone()
+        return None if found is None else parse_webhook(loads(found[0]))
+
+    def forget_webhook(self) -> None:
+        """Deliver to nobody; what was not delivered yet is kept for the next webhook."""
+        with self._writing() as connection:
+            connection.execute("DELETE FROM meta WHERE name = 'webhook'")
+
+    def claim_deliveries(
+        self,
+        misbehaviour: Misbehaviour,
+        *,
+        limit: int,
+        wait: Callable[[int], int],
+        until: datetime | None = None,
+    ) -> list[Claim]:
+        """Return what is to be delivered now, or by `until`, at most `limit` of them.
+
+        Events that nobody planned yet are planned by `misbehaviour`. To claim a delivery is to
+        put its next attempt off by `wait(attempts)` microseconds: whoever dies with a claim in
+        hand loses nothing, and two that deliver at once do not get the same one.
+        """
+        now = self._now()
+        due = now if until is None else min(now, to_microseconds(until))
+        # Looking first without the write lock keeps an idle deliverer out of everybody's way.
+        while self._may_deliver(due):
+            with self._writing() as connection:
+                self._plan_deliveries(connection, misbehaviour)
+                claims = self._due_deliveries(connection, due, limit)
+                connection.executemany(
+                    "UPDATE deliveries SET attempts = ?, next_at = ? WHERE number = ?",
+                    [(each.attempts, now + wait(each.attempts), each.number) for each in claims],
+                )
+            if claims:
+                return claims
+        return []
+
+    def _may_deliver(self, due: int) -> bool:
+        with self._reading() as connection:
+            unplanned = connection.execute(f"SELECT 1 {UNPLANNED_EVENTS} LIMIT 1").fetchone()
+            return unplanned is not None or bool(self._due_deliveries(connection, due, 1))
+
+    @staticmethod
+    def _plan_deliveries(connection: sqlite3.Connection, misbehaviour: Misbehaviour) -> None:
+        unplanned = connection.execute(
+            f"SELECT number, created {UNPLANNED_EVENTS} ORDER BY number LIMIT ?", (PLANNED_AT_ONCE,)
+        ).fetchall()
+        connection.executemany(
+            "INSERT INTO deliveries (event, place, next_at) VALUES (?, ?, ?)",
+            (
+                (event, planned.place, None if planned.wait is None else created + planned.wait)
+                for event, created in unplanned
+                for planned in misbehaviour.plan(event)
+            ),
+        )
+
+    @staticmethod
+    def _due_deliveries(connection: sqlite3.Connection, due: int, limit: int) -> list[Claim]:
+        found = connection.execute(
+            "SELECT deliveries.number, events.type, events.created, deliveries.attempts + 1,"
+            " events.body"
+            " FROM deliveries JOIN events ON events.number = deliveries.event"
+            " WHERE deliveries.next_at IS NOT NULL AND deliveries.next_at <= ?"
+            " ORDER BY deliveries.place, deliveries.number LIMIT ?",
+            (due, limit),
+        )
+        return [Claim(*row) for row in found.fetchall()]
+
+    def delivery_done(self, number: int) -> None:
+        """Note that a delivery was acknowledged."""
+        with self._writing() as connection:
+            connection.execute(
+                "UPDATE deliveries SET next_at = NULL, delivered_at = ? WHERE number = ?",
+                (self._now(), number),
+            )
+
+    def delivery_postponed(self, number: int, wait: int | None) -> None:
+        """Put a delivery that was not acknowledged off by microseconds, or give it up.
+
+        One that somebody else delivered meanwhile stays delivered.
+        """
+        with self._writing() as connection:
+            connection.execute(
+                "UPDATE deliveries SET next_at = ? WHERE number = ? AND delivered_at IS NULL",
+                (None if wait is None else self._now() + wait, number),
+            )
+
+    def undelivered(self) -> tuple[int, datetime | None]:
+        """Return how many deliveries are still to come, and when the next one is due.
+
+        An event that nobody planned yet counts as one, due at its creation.
+        """
+        with self._reading() as connection:
+            planned, first = connection.execute(
+                "SELECT count(*), min(next_at) FROM deliveries WHERE next_at IS NOT NULL"
+            ).fetchone()
+            unplanned, oldest = connection.execute(
+                f"SELECT count(*), min(created) {UNPLANNED_EVENTS}"
+            ).fetchone()
+        moments = [moment for moment in (first, oldest) if moment is not None]
+        return planned + unplanned, from_microseconds(min(moments)) if moments else None
 
     # -- faults -----------------------------------------------------------------------------
 
@@ -925,23 +1204,24 @@ def _lowered(allocation: Allocation, to: Decimal | None, currency: str) -> Alloc
     minor = allocation.minor - 1 if to is None else _minor_or_refuse(to, currency)
     if not 0 < minor < allocation.minor:
         return allocation
-    rest, items = minor, []
-    for share in allocation.items:
-        taken = min(rest, share.minor)
-        rest -= taken
-        items.append(
-            ItemShare(share.item_id, share.sku_id, share.quantity, share.type, share.percent, taken)
-        )
-    return Allocation(minor, spread(minor, allocation.parts), tuple(items))
+    parts = spread(minor, allocation.parts)
+    taken = item_minors(allocation.items, parts)
+    items = (
+        replace(share, minor=each) for share, each in zip(allocation.items, taken, strict=True)
+    )
+    return Allocation(minor, parts, tuple(items))
 
 
 def _balance(
-    row: Mapping[str, Any], refunds: Sequence[RefundRow], lines: Mapping[str, LineFacts]
+    row: Mapping[str, Any],
+    refunds: Sequence[RefundRow],
+    chargebacks: Sequence[Parts],
+    lines: Mapping[str, LineFacts],
 ) -> Balance:
     charged = _parts(row["charged"])
     left = dict(charged)
-    for refund in refunds:
-        for key, minor in refund.held.items():
+    for parts in (*(refund.held for refund in refunds), *chargebacks):
+        for key, minor in parts.items():
             left[key] -= minor
     return Balance(row["currency"], charged, left, lines)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import simplejson
 
-from sandbox.allocation import Balance, ItemShare, PartKey, Parts, to_major
+from sandbox.allocation import Balance, ItemShare, PartKey, Parts, item_minors, to_major
 from sandbox.moments import event_time, resource_time
 from sandbox.orders import credit_memo_file, stable_uuid
 
@@ -69,11 +69,7 @@ class RefundRow:
             return [0] * len(self.items)
         if self.refunded == self.minor:
             return [share.minor for share in self.items]
-        rest, refunded = self.refunded, []
-        for share in self.items:
-            refunded.append(min(rest, share.minor))
-            rest -= refunded[-1]
-        return refunded
+        return item_minors(self.items, self.parts)
 
 
 def dumps(value: object) -> str:
@@ -212,6 +208,14 @@ def credit_memo_json(row: RefundRow, customer_id: str) -> dict[str, Any]:
         "invoiceURL": file["url"],
         "liveMode": False,
     }
+
+
+def chargeback_json(order: Mapping[str, Any], minor: int, currency: str) -> dict[str, Any]:
+    """Return the object of `order.chargeback`: the order, and what was charged back this time.
+
+    A guess: Digital River publishes no sample of this event. A receiver must read the order anew.
+    """
+    return {**order, "chargebackAmount": to_major(minor, currency)}
 
 
 def event_json(

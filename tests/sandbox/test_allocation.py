@@ -12,13 +12,16 @@ from hypothesis import strategies as st
 from sandbox.allocation import (
     Balance,
     ItemAsk,
+    ItemShare,
     Kind,
     LineFacts,
     RefundAsk,
     allocate,
     exponent,
+    item_minors,
     percent_of,
     spread,
+    take_back,
     to_major,
     to_minor,
 )
@@ -46,6 +49,46 @@ def test_spread_leftover_goes_to_the_largest_remainder_then_the_earlier() -> Non
 def test_spread_more_than_there_is_is_refused() -> None:
     with pytest.raises(ValueError, match="cannot be spread"):
         spread(3, {key("a"): 2})
+
+
+@given(
+    st.dictionaries(st.tuples(st.sampled_from("abc"), st.sampled_from(Kind)), MINOR),
+    st.integers(0, 10**8),
+)
+def test_take_back_takes_the_amount_or_all_that_is_left(
+    left: dict[tuple[str, Kind], int], minor: int
+) -> None:
+    taken = take_back(minor, left)
+
+    assert sum(taken.values()) == min(minor, sum(left.values()))
+    assert all(0 < each <= left[part] for part, each in taken.items())
+    if any(kind in (Kind.FEE, Kind.FEE_TAX) for _, kind in taken):
+        rest = {part: each - taken.get(part, 0) for part, each in left.items()}
+        assert not any(
+            each for (_, kind), each in rest.items() if kind not in (Kind.FEE, Kind.FEE_TAX)
+        )
+
+
+def test_item_minors_of_entries_that_share_their_parts() -> None:
+    def share(item_id: str, kind: str | None, minor: int) -> ItemShare:
+        return ItemShare(item_id, "sku", 1, kind, None, minor)
+
+    items = [
+        share("a", None, 30), share("b", "shipping", 1), share("a", "shipping", 3),
+        share("a", "fees", 2), share("b", "duty", 5), share("a", None, 10),
+    ]  # fmt: skip
+    parts = {
+        ("a", Kind.PRODUCT): 3,
+        ("a", Kind.TAX): 1,
+        ("", Kind.SHIPPING): 1,
+        ("", Kind.SHIPPING_TAX): 1,
+        ("", Kind.DUTY): 4,
+        ("a", Kind.FEE): 1,
+    }
+
+    # The two entries of the line share 4 as 30 to 10; those of the shipping share 2 as 1 to 3,
+    # the earlier one first where the remainders are equal.
+    assert item_minors(items, parts) == [3, 1, 1, 1, 4, 1]
 
 
 @given(st.lists(MINOR, min_size=1, max_size=30), st.data())

@@ -45,6 +45,10 @@ def test_refunds_and_their_events_are_valid(
         settled = check(client.get(f"/refunds/{refund['id']}"), "/refunds/{id}")
         assert settled["state"] != "pending"
         assert "charges" in settled
+        address = f"/_sandbox/orders/{order['id']}"
+        for action in ("dispute", "resolve-dispute", "chargeback"):
+            assert client.post(f"{address}/{action}", json={"amount": 1}).status_code == 200
+        check(client.get(f"/orders/{order['id']}"), "/orders/{id}")
         updated = client.post(f"/refunds/{refund['id']}", json={"metadata": {"seen": True}})
         assert check(updated, "/refunds/{id}", "post")["metadata"] == {"seen": True}
 
@@ -60,6 +64,9 @@ def test_refunds_and_their_events_are_valid(
         "order.charge.refund.failed",
         "order.refunded",
         "order.credit_memo.created",
+        "order.dispute",
+        "order.dispute.resolved",
+        "order.chargeback",
     }
     check(client.get(f"/events/{events[0]['id']}"), "/events/{id}")
 

@@ -104,6 +104,34 @@ def test_error_makes_no_refund(client: httpx.Client, sandbox: Sandbox, status: i
     assert made(sandbox) == []
 
 
+@pytest.mark.parametrize("status", [408, 500, 502, 503, 504])
+def test_error_after_the_refund_was_made(
+    client: httpx.Client, sandbox: Sandbox, status: int
+) -> None:
+    response = ask(client, f"error-after;status={status}")
+
+    assert response.status_code == status
+    assert response.json()["errors"]
+    assert made(sandbox) == [Decimal("10.00")]
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "refunds"),
+    [("rubbish", 201, 1), ("error;status=502, rubbish", 502, 0)],
+)
+def test_rubbish_body_is_not_even_text(
+    client: httpx.Client, sandbox: Sandbox, fault: str, status: int, refunds: int
+) -> None:
+    response = ask(client, fault)
+
+    assert response.status_code == status
+    assert response.headers["Content-Type"] == "text/html"
+    assert int(response.headers["Content-Length"]) == len(response.content)
+    with pytest.raises(UnicodeDecodeError):
+        response.content.decode()
+    assert len(made(sandbox)) == refunds
+
+
 def test_malformed_body_is_no_json(client: httpx.Client, sandbox: Sandbox) -> None:
     response = ask(client, "malformed")
 

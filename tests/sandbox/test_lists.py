@@ -62,7 +62,106 @@ def test_refunds_are_filtered(five: httpx.Client, clock: Clock) -> None:
     ) == [3, 2]
     assert amounts(five, createdTime="2024-04-01T09:01:00Z") == [2]
     assert amounts(five, **{"createdTime[lte]": "2024-04-01T09:00:00Z"}) == [1]
+    assert amounts(five, **{"createdTime[eq]": "2024-04-01T09:04:00Z"}) == [5]
     assert amounts(five, state="succeeded") == [1]
+
+
+@pytest.mark.parametrize(
+    ("comparison", "whole", "fraction"),
+    [
+        ("gte", [5, 4, 3], [5, 4]),
+        ("gt", [5, 4], [5, 4]),
+        ("lte", [3, 2, 1], [3, 2, 1]),
+        ("lt", [2, 1], [3, 2, 1]),
+        ("eq", [3], []),
+    ],
+)
+def test_refunds_are_compared_by_whole_seconds(
+    make_sandbox: MakeSandbox,
+    connect: Connect,
+    clock: Clock,
+    comparison: str,
+    whole: list[int],
+    fraction: list[int],
+) -> None:
+    client = connect(make_sandbox([make_order(1, lines=[Line(Decimal(100))])]))
+    # Each within its second, which is all that the wire shows of it.
+    clock.move(milliseconds=700)
+    for amount in range(1, 6):
+        body = {"orderId": order_id_of(1), "currency": "USD", "amount": amount}
+        assert client.post("/refunds", json=body).status_code == 201
+        clock.move(seconds=1)
+
+    name = f"createdTime[{comparison}]"
+    assert amounts(client, **{name: "2024-04-01T09:00:02Z"}) == whole
+    assert amounts(client, **{name: "2024-04-01T09:00:02.900Z"}) == fraction
+
+
+def test_filters_hold_along_a_walk_newest_first(five: httpx.Client) -> None:
+    seen, cursor = [], dict[str, str]()
+    while True:
+        parameters: dict[str, Any] = {
+            "limit": 1,
+            "createdTime[gte]": "2024-04-01T09:02:00Z",
+            **cursor,
+        }
+        page = five.get("/refunds", params=parameters).json()
+        seen += [int(refund["amount"]) for refund in page["data"]]
+        if not page["hasMore"]:
+            break
+        cursor = {"startingAfter": page["data"][-1]["id"]}
+
+    assert seen == [5, 4, 3]
+
+
+def test_events_since_a_moment_of_some_types(five: httpx.Client, clock: Clock) -> None:
+    clock.move(minutes=5)
+    five.get("/refunds")
+    seen, cursor = [], dict[str, str]()
+    while True:
+        parameters: dict[str, Any] = {
+            "limit": 2,
+            "createdTime[gte]": "2024-04-01T09:04:00Z",
+            "types": ["refund.complete", "refund.pending"],
+            **cursor,
+        }
+        page = five.get("/events", params=parameters).json()
+        seen += [(event["type"], int(event["data"]["object"]["amount"])) for event in page["data"]]
+        if not page["hasMore"]:
+            break
+        cursor = {"startingAfter": page["data"][-1]["id"]}
+
+    complete = [("refund.complete", amount) for amount in (5, 4, 3, 2, 1)]
+    assert seen == [*complete, ("refund.pending", 5)]
+
+
+@pytest.mark.parametrize(
+    ("address", "parameters", "index"),
+    [
+        ("/refunds", {"createdTime[gte]": "2024-01-01T00:00:00Z"}, "refunds_created (created>"),
+        ("/refunds", {"state": "pending"}, "refunds_state (state="),
+        ("/refunds", {"orderId": "1"}, "refunds_order (order_id="),
+        ("/events", {"createdTime[gte]": "2024-01-01", "types": "a"}, "events_created (created>"),
+        ("/orders", {"createdTime[gte]": "2024-01-01T00:00:00Z"}, "orders_created (created>"),
+        ("/orders", {"ids": ["1", "2"]}, "sqlite_autoindex_orders_1 (id="),
+    ],
+)
+def test_list_walks_an_index(
+    make_sandbox: MakeSandbox,
+    connect: Connect,
+    address: str,
+    parameters: dict[str, Any],
+    index: str,
+) -> None:
+    sandbox = make_sandbox([make_order(1, lines=[Line(Decimal(100))])])
+    statements: list[str] = []
+    sandbox._connection().set_trace_callback(statements.append)
+    assert connect(sandbox).get(address, params=parameters).status_code == 200
+    sandbox._connection().set_trace_callback(None)
+
+    (listing,) = (each for each in statements if "ORDER BY" in each and "LIMIT 11" in each)
+    plan = sandbox._connection().execute(f"EXPLAIN QUERY PLAN {listing}").fetchall()
+    assert any(index in step for *_, step in plan), plan
 
 
 @pytest.mark.parametrize(
@@ -108,6 +207,8 @@ def test_orders_are_filtered(five: httpx.Client) -> None:
     ]
     found = five.get("/orders", params={"ids": order_id_of(1)}).json()["data"]
     assert [order["id"] for order in found] == [order_id_of(1)]
+    both = five.get(f"/orders?ids={order_id_of(1)}&ids={order_id_of(2)}&ids=1").json()["data"]
+    assert [order["id"] for order in both] == [order_id_of(2), order_id_of(1)]
     assert five.get("/orders?state=dispute").json() == {"hasMore": False, "data": []}
     assert five.get("/orders?fraudState=passed").status_code == 400
 

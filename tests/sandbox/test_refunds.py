@@ -441,6 +441,29 @@ def test_admin_success_for_less_releases_the_rest(sample: httpx.Client) -> None:
     assert sample.post(address).status_code == 400
 
 
+def test_items_give_back_what_their_parts_give(make_sandbox: MakeSandbox, connect: Connect) -> None:
+    lines = [Line(Decimal("60.00")), Line(Decimal("30.00"), fee=Decimal("2.00"))]
+    client = connect(make_sandbox([make_order(NUMBER, lines=lines, shipping=Decimal("8.00"))]))
+    second = item_id_of(NUMBER, 1)
+    items = [
+        {"itemId": ITEM, "amount": "40.00"},
+        {"itemId": second, "amount": "20.00"},
+        {"itemId": ITEM, "amount": "20.00"},
+        {"itemId": second, "type": "fees", "percent": 100},
+    ]
+    refund = read(post(client, items=items))
+    body = {"refundedAmount": "41.00"}
+
+    settled = read(client.post(f"/_sandbox/refunds/{refund['id']}/succeed", json=body))
+
+    # Half of 82.00 was given back, so half of each entry was.
+    given = [item["refundedAmount"] for item in settled["items"]]
+    assert given == [Decimal("20.00"), Decimal("10.00"), Decimal("10.00"), Decimal("1.00")]
+    order = read(client.get(f"/orders/{ORDER}"))
+    left = [item["availableToRefundAmount"] for item in order["items"]]
+    assert left == [Decimal("30.00"), Decimal("20.00")]
+
+
 def test_admin_failure_carries_its_reason(sample: httpx.Client) -> None:
     refund = read(post(sample, percent=100))
     body = {"failureReason": "account_closed"}

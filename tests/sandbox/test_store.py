@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -135,6 +136,52 @@ def test_file_that_is_no_state_file_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(StateFileError, match="Delete it"):
         Sandbox(path)
+
+
+def test_file_of_another_layout_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "state.sqlite3"
+    Sandbox(path, orders=[]).close()
+    connection = sqlite3.connect(path)
+    connection.execute("UPDATE meta SET value = '1' WHERE name = 'layout'")
+    connection.commit()
+    connection.close()
+
+    with pytest.raises(StateFileError, match="another version"):
+        Sandbox(path)
+
+
+def test_stand_in_in_memory_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    orders = [make_order(1, lines=[Line(Decimal("10.00"))])]
+    first, second = Sandbox(":memory:", orders=orders), Sandbox(":memory:", orders=orders)
+    first.create_refund(parse_refund({"orderId": order_id_of(1), "currency": "USD", "amount": 4}))
+
+    assert first.order(order_id_of(1))["availableToRefundAmount"] == Decimal("6.00")
+    assert second.order(order_id_of(1))["availableToRefundAmount"] == Decimal("10.00")
+    assert list(tmp_path.iterdir()) == []
+    first.close()
+    second.close()
+
+
+def test_stand_in_in_memory_serves_one_thread_until_it_is_closed() -> None:
+    sandbox = Sandbox(":memory:", orders=[])
+    refusals: list[str] = []
+
+    def look() -> None:
+        try:
+            sandbox.refunds()
+        except StateFileError as refusal:
+            refusals.append(str(refusal))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    thread.join()
+    assert sandbox.refunds().data == []
+    sandbox.close()
+    look()
+
+    assert len(refusals) == 2
+    assert "only the thread that made it" in refusals[0]
 
 
 def test_anchor_is_kept_in_the_file(tmp_path: Path) -> None:

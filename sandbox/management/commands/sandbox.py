@@ -12,10 +12,12 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 
 from sandbox.application import Application
-from sandbox.errors import StateFileError
+from sandbox.delivery import DeliveryThread
+from sandbox.errors import RefusedError, StateFileError
 from sandbox.guard import refuse_beside_live_settings
 from sandbox.serving import serve
 from sandbox.store import Sandbox
+from sandbox.webhook import Webhook, parse_webhook
 
 
 class Command(BaseCommand):
@@ -32,6 +34,12 @@ class Command(BaseCommand):
         parser.add_argument("--settle-seconds", type=int, help="how long a refund stays pending")
         parser.add_argument(
             "--rate-limit", type=int, help="requests a second and key; without it any number"
+        )
+
+        parser.add_argument(
+            "--webhook",
+            metavar="URL",
+            help="deliver events there, signed with DIGITALRIVER_WEBHOOK_SECRETS",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -51,12 +59,30 @@ class Command(BaseCommand):
                 settle_after=timedelta(seconds=settle_seconds),
                 expire_after=timedelta(days=int(getattr(settings, "SANDBOX_EXPIRE_DAYS", 30))),
             )
+            if options["webhook"] is not None:
+                sandbox.register_webhook(_webhook(options["webhook"]))
             application = Application(sandbox, rate_limit=options["rate_limit"])
             server = serve(application, options["host"], options["port"])
         except (StateFileError, OSError) as error:
             raise CommandError(str(error)) from error
         self.stdout.write(f"Digital River stand-in: http://{server.host}:{server.server_port}")
         self.stdout.write("Interrupt to stop.")
+        # Always there, since a webhook may be registered while the stand-in runs.
+        delivery = DeliveryThread(sandbox)
+        delivery.start()
         # An interrupt ends serve_forever() in good order.
         server.serve_forever()
+        delivery.stop()
         self.stdout.write("Stopped.")
+
+
+def _webhook(address: str) -> Webhook:
+    secrets = list(settings.DIGITALRIVER_WEBHOOK_SECRETS)
+    if not secrets:
+        raise CommandError(
+            "There is no secret to sign events with: set DIGITALRIVER_WEBHOOK_SECRETS."
+        )
+    try:
+        return parse_webhook({"address": address, "secrets": secrets})
+    except RefusedError as error:
+        raise CommandError(f"--webhook: {error.message}") from error
