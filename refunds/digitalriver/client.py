@@ -12,14 +12,13 @@ https://docs.digitalriver.com/digital-river-api/developer-resources/api-structur
 
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from email.utils import parsedate_to_datetime
-from math import ceil
+from itertools import count, islice
 from types import MappingProxyType, TracebackType
-from typing import Final, NoReturn, Self, TypeVar
+from typing import Final, NoReturn, Protocol, Self, TypeVar
 from urllib.parse import quote
 
 import httpx
@@ -38,34 +37,54 @@ from refunds.digitalriver.errors import (
     Unanswered,
     UnreadableAnswer,
 )
+from refunds.digitalriver.pace import (
+    PATIENCE,
+    Pace,
+    Unpaced,
+    retry_after_seconds,
+    wait_for_turn,
+)
 from refunds.digitalriver.payloads import (
+    Event,
+    EventPage,
     Order,
     Refund,
+    RefundPage,
     VendorError,
-    load,
     read_error,
+    read_event_page,
     read_order,
+    read_order_page,
     read_refund,
     read_refund_page,
-    redacted,
     refund_from,
 )
+from refunds.digitalriver.wire import IDENTIFIER, load, redacted
+from refunds.digitalriver.wording import READING, SENDING, Wording
 
 _logger = structlog.get_logger(__name__)
 
-_Read = TypeVar("_Read")
+#: The most orders that can be asked for at once, and the most types of events.
+MOST_ORDERS: Final = 100
+MOST_TYPES: Final = 19
 
-#: Seconds to wait after a 429 that does not say how long, and the longest wait believed.
-DEFAULT_RETRY_AFTER: Final = 60
-LONGEST_RETRY_AFTER: Final = 24 * 60 * 60
-
-#: Longest wait, in seconds, that a read sits out after a 429 while the rep looks on.
-_PATIENCE: Final = 2
 _PAGE_SIZE: Final = 100
 _MOST_PAGES: Final = 50
 _LARGEST_BODY: Final = 10 * 1024 * 1024
-_IDENTIFIER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 _HEADER_VALUE: Final = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+class _Page(Protocol):
+    @property
+    def has_more(self) -> bool: ...
+
+    @property
+    def cursor(self) -> str: ...
+
+
+_Read = TypeVar("_Read")
+_PageRead = TypeVar("_PageRead", bound=_Page)
+_Parameters = Mapping[str, str | Sequence[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,57 +109,6 @@ class _Answer:
     complete: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Wording:
-    """The sentences for one kind of call; the facts are the same, what they mean is not."""
-
-    not_connected: str
-    unanswered: str
-    unreadable: str
-    refused: str
-    not_found: str
-    key_refused: str
-    rate_limited: str
-
-
-_OLD_FIGURES = "What is shown are the last figures known; try again in a minute."
-
-_READING = _Wording(
-    not_connected=f"Digital River cannot be reached. {_OLD_FIGURES}",
-    unanswered=f"Digital River did not answer. {_OLD_FIGURES}",
-    unreadable=(
-        "Digital River's answer makes no sense. What is shown are the last figures known; "
-        "tell an administrator if this stays so."
-    ),
-    refused="Digital River refused to answer: {words}",
-    not_found="Digital River does not know this {thing}. Check its id, or ask an administrator.",
-    key_refused="Digital River refused the desk's key. Tell an administrator.",
-    rate_limited=(
-        "Digital River is busy. What is shown are the last figures known; "
-        "try again in {seconds} seconds."
-    ),
-)
-
-_UNKNOWN_OUTCOME = (
-    "so it is not known whether the refund was made. Do not refund again: the desk looks it up."
-)
-
-_SENDING = _Wording(
-    not_connected=(
-        "Digital River cannot be reached, so nothing was sent. Try again in a few minutes."
-    ),
-    unanswered=f"Digital River did not answer, {_UNKNOWN_OUTCOME}",
-    unreadable=f"Digital River's answer makes no sense, {_UNKNOWN_OUTCOME}",
-    refused="Digital River refused this refund, so no money moved: {words}",
-    not_found="Digital River refused this refund, so no money moved: {words}",
-    key_refused="Digital River refused the desk's key, so no money moved. Tell an administrator.",
-    rate_limited=(
-        "Digital River is busy and did not take the refund. It can be sent again in "
-        "{seconds} seconds."
-    ),
-)
-
-
 def _utc_now() -> datetime:
     return datetime.now(UTC)
 
@@ -151,7 +119,10 @@ class DigitalRiverClient:
     ``timeout`` is in seconds and bounds connecting, each wait for bytes, and the whole answer.
     ``application_id`` names the desk to Digital River's support, ``refund-desk/<version>``.
     ``read_attempts`` is how often a read is tried at most, within one ``timeout`` altogether.
-    ``transport`` replaces the network, ``clock`` counts seconds, ``now`` tells the time.
+    ``pace`` is asked before every call, however often it is repeated, and told of every 429; a
+    call whose turn is not near raises ``RateLimited`` without a ``status``, and nothing was sent.
+    ``transport`` replaces the network, ``clock`` counts seconds, ``now`` tells the time,
+    ``sleep`` waits for a turn.
     Raises ``ValueError`` naming the argument when one cannot be used.
     """
 
@@ -164,9 +135,11 @@ class DigitalRiverClient:
         timeout: float,
         application_id: str,
         transport: httpx.BaseTransport | None = None,
+        pace: Pace | None = None,
         read_attempts: int = 3,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = _utc_now,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         address = _address(base_url, api_key)
         headers = {
@@ -181,9 +154,11 @@ class DigitalRiverClient:
         if read_attempts < 1:
             raise ValueError("read_attempts must be at least 1")
         self._timeout = timeout
+        self._pace = pace or Unpaced()
         self._read_attempts = read_attempts
         self._clock = clock
         self._now = now
+        self._sleep = sleep
         self._http = httpx.Client(
             base_url=address,
             headers=headers,
@@ -217,8 +192,31 @@ class DigitalRiverClient:
             "/orders/{id}", order_id, read_order, thing="order", upstream_id=upstream_id
         )
         if order.id.casefold() != order_id.casefold():
-            raise UnreadableAnswer(_READING.unreadable, parameter="id", status=200)
+            raise UnreadableAnswer(READING.unreadable, parameter="id", status=200)
         return order
+
+    def get_orders(self, order_ids: Sequence[str]) -> tuple[Order, ...]:
+        """Return the orders as Digital River has them now, in the sequence of their ids.
+
+        An id that Digital River does not know is left out. Takes up to ``MOST_ORDERS`` ids and
+        raises ``NotSendable`` for more; an order that was not asked for, or a page that is not
+        the last, raises ``UnreadableAnswer``. Raises any ``DigitalRiverError``.
+        """
+        asked = {order_id.casefold(): order_id for order_id in order_ids}
+        if len(asked) > MOST_ORDERS:
+            raise NotSendable(f"At most {MOST_ORDERS} orders can be asked for at once.")
+        for order_id in asked.values():
+            _identifier(order_id, "order")
+        if not asked:
+            return ()
+        parameters: _Parameters = {"ids": list(asked.values()), "limit": str(_PAGE_SIZE)}
+        page = self._read(
+            "/orders", "", read_order_page, thing="list of orders", parameters=parameters
+        )
+        found = {order.id.casefold(): order for order in page.orders}
+        if page.has_more or not found.keys() <= asked.keys():
+            raise UnreadableAnswer(READING.unreadable, parameter="data", status=200)
+        return tuple(found[key] for key in asked if key in found)
 
     def list_refunds(self, *, order_id: str) -> tuple[Refund, ...]:
         """Return every refund of the order, newest first, whoever started it.
@@ -228,25 +226,58 @@ class DigitalRiverClient:
         """
         _identifier(order_id, "order")
         found: dict[str, Refund] = {}
-        cursor = ""
-        for _ in range(_MOST_PAGES):
-            parameters = {"orderId": order_id, "limit": str(_PAGE_SIZE)}
-            if cursor:
-                parameters["startingAfter"] = cursor
-            page = self._read(
-                "/refunds", "", read_refund_page, thing="order", parameters=parameters
-            )
+        pages = self._pages("/refunds", read_refund_page, {"orderId": order_id}, thing="order")
+        for page in islice(pages, _MOST_PAGES):
             for refund in page.refunds:
                 foreign = refund.order_id and refund.order_id.casefold() != order_id.casefold()
                 if foreign or refund.id in found:
-                    raise UnreadableAnswer(_READING.unreadable, parameter="data", status=200)
+                    raise UnreadableAnswer(READING.unreadable, parameter="data", status=200)
                 found[refund.id] = refund
             if not page.has_more:
                 return tuple(found.values())
-            if not page.refunds:
-                break
-            cursor = page.refunds[-1].id
-        raise UnreadableAnswer(_READING.unreadable, parameter="hasMore", status=200)
+        raise UnreadableAnswer(READING.unreadable, parameter="hasMore", status=200)
+
+    def refunds_since(
+        self, *, since: datetime | None, starting_after: str = ""
+    ) -> Iterator[RefundPage]:
+        """Stream every refund of the account, newest first, whoever started it, page by page.
+
+        ``since`` leaves out those made before it, ``None`` leaves out nothing. To go on where
+        one stopped, pass the ``cursor`` of the last page that was dealt with; what was made
+        since then comes before it and needs a look of its own. Raises any ``DigitalRiverError``
+        while it is walked, in constant memory.
+        """
+        if starting_after:
+            _identifier(starting_after, "refund")
+        return self._pages(
+            "/refunds",
+            read_refund_page,
+            {} if since is None else {"createdTime[gte]": _written(since)},
+            thing="list of refunds",
+            starting_after=starting_after,
+        )
+
+    def list_events(self, *, since: datetime, types: Sequence[str] = ()) -> Iterator[Event]:
+        """Stream the events since a moment, newest first; of some types only, where named.
+
+        Digital River lists 30 days. One that makes no sense is left out, with a warning in the
+        log. Raises any ``DigitalRiverError`` while it is walked, in constant memory;
+        ``NotSendable`` at once for more than ``MOST_TYPES`` types, which Digital River does not
+        take. How several types are written is not documented; here the field is repeated, as it
+        is for ids.
+        https://docs.digitalriver.com/digital-river-api/order-management/events-and-webhooks-1/events-1
+        """
+        if len(types) > MOST_TYPES:
+            raise NotSendable(f"At most {MOST_TYPES} types of events can be asked for at once.")
+        parameters: _Parameters = {"createdTime[gte]": _written(since), "types": list(types)}
+        pages = self._pages("/events", read_event_page, parameters, thing="list of events")
+        return (
+            event
+            for page in pages
+            for event in _readable(page)
+            # Should the filter not be heeded, it is here.
+            if not types or event.type in types
+        )
 
     def get_refund(self, refund_id: str) -> Refund:
         """Return the refund as Digital River has it now.
@@ -255,7 +286,7 @@ class DigitalRiverClient:
         """
         refund = self._read("/refunds/{id}", refund_id, read_refund, thing="refund")
         if refund.id.casefold() != refund_id.casefold():
-            raise UnreadableAnswer(_READING.unreadable, parameter="id", status=200)
+            raise UnreadableAnswer(READING.unreadable, parameter="id", status=200)
         return refund
 
     def create_refund(self, body: Mapping[str, object], *, upstream_id: str) -> CreatedRefund:
@@ -271,17 +302,17 @@ class DigitalRiverClient:
             raise NotSendable("The refund has no reference, so nothing was sent.")
         # A decimal that is written out keeps every digit that was computed.
         content = simplejson.dumps(_sendable(body), use_decimal=True, allow_nan=False).encode()
-        answer = self._exchange("POST", "/refunds", "", _SENDING, upstream_id, content=content)
+        answer = self._exchange("POST", "/refunds", "", SENDING, upstream_id, content=content)
         if answer.status != 201 or not answer.complete:
-            self._raise_for(answer, _SENDING, "order")
+            self._raise_for(answer, SENDING, "order")
         try:
             raw = load(answer.body)
             refund = refund_from(raw)
         except UnreadableAnswer as error:
-            raise _unreadable(_SENDING, answer, error.parameter) from None
+            raise _unreadable(SENDING, answer, error.parameter) from None
         asked = body.get("orderId")
         if refund.order_id and isinstance(asked, str) and refund.order_id != asked:
-            raise _unreadable(_SENDING, answer, "orderId")
+            raise _unreadable(SENDING, answer, "orderId")
         kept = redacted(raw)
         return CreatedRefund(
             refund=refund,
@@ -297,7 +328,7 @@ class DigitalRiverClient:
         reader: Callable[[bytes], _Read],
         *,
         thing: str,
-        parameters: Mapping[str, str] | None = None,
+        parameters: _Parameters | None = None,
         upstream_id: str = "",
     ) -> _Read:
         """Read and, where it may help and the rep need not wait long, read again."""
@@ -313,28 +344,58 @@ class DigitalRiverClient:
         ):
             with attempt:
                 answer = self._exchange(
-                    "GET", template, identifier, _READING, upstream_id, parameters=parameters
+                    "GET", template, identifier, READING, upstream_id, parameters=parameters
                 )
                 if answer.status != 200 or not answer.complete:
-                    self._raise_for(answer, _READING, thing)
+                    self._raise_for(answer, READING, thing)
                 try:
                     return reader(answer.body)
                 except UnreadableAnswer as error:
-                    raise _unreadable(_READING, answer, error.parameter) from None
+                    raise _unreadable(READING, answer, error.parameter) from None
         raise AssertionError("a retried block either returns or raises")
+
+    def _pages(
+        self,
+        path: str,
+        reader: Callable[[bytes], _PageRead],
+        parameters: _Parameters,
+        *,
+        thing: str,
+        starting_after: str = "",
+    ) -> Iterator[_PageRead]:
+        """Read page after page, holding one; pages that lead nowhere raise ``UnreadableAnswer``."""
+        cursor = milestone = starting_after
+        for number in count(1):
+            asked: dict[str, str | Sequence[str]] = {**parameters, "limit": str(_PAGE_SIZE)}
+            if cursor:
+                asked["startingAfter"] = cursor
+            page = self._read(path, "", reader, thing=thing, parameters=asked)
+            cursor = page.cursor
+            # A list that runs in a circle comes by one of its own milestones, the later the
+            # longer the circle (Brent), without a memory of all that was read.
+            if page.has_more and cursor in ("", milestone):
+                raise UnreadableAnswer(READING.unreadable, parameter="hasMore", status=200)
+            yield page
+            if not page.has_more:
+                return
+            if number & (number - 1) == 0:
+                milestone = cursor
 
     def _exchange(
         self,
         method: str,
         template: str,
         identifier: str,
-        wording: _Wording,
+        wording: Wording,
         upstream_id: str,
         *,
-        parameters: Mapping[str, str] | None = None,
+        parameters: _Parameters | None = None,
         content: bytes | None = None,
     ) -> _Answer:
-        """Send one request once. Raises ``NotConnected`` or ``Unanswered``."""
+        """Send one request once, in its turn.
+
+        Raises ``RateLimited`` without a status, ``NotConnected`` or ``Unanswered``.
+        """
         headers = {"Content-Type": "application/json"} if content is not None else {}
         if upstream_id:
             if not _HEADER_VALUE.fullmatch(upstream_id):
@@ -347,6 +408,7 @@ class DigitalRiverClient:
             content=content,
             headers=headers,
         )
+        self._await_turn(wording)
         log = _logger.bind(method=method, path=template, upstream_id=upstream_id or None)
         started = self._clock()
         try:
@@ -382,6 +444,14 @@ class DigitalRiverClient:
             complete=complete,
         )
 
+    def _await_turn(self, wording: Wording) -> None:
+        seconds = wait_for_turn(self._pace, self._sleep)
+        if seconds:
+            _logger.warning("digitalriver.out_of_turn", retry_after=seconds)
+            raise RateLimited(
+                wording.out_of_turn.format(seconds=seconds), retry_after=seconds, status=None
+            )
+
     def _body(self, response: httpx.Response, started: float) -> tuple[bytes, bool]:
         """Return the body and whether all of it came, within the time and size allowed.
 
@@ -399,12 +469,13 @@ class DigitalRiverClient:
             response.close()
         return bytes(body), True
 
-    def _raise_for(self, answer: _Answer, wording: _Wording, thing: str) -> NoReturn:
+    def _raise_for(self, answer: _Answer, wording: Wording, thing: str) -> NoReturn:
         """Raise what an answer other than the one expected means."""
         status = answer.status
         said = read_error(answer.body)
         if status == 429:
             seconds = retry_after_seconds(answer.retry_after, self._now())
+            self._pace.hold_back(float(seconds))
             raise RateLimited(
                 wording.rate_limited.format(seconds=seconds),
                 retry_after=seconds,
@@ -438,36 +509,31 @@ class DigitalRiverClient:
         return round((self._clock() - started) * 1000)
 
 
-def retry_after_seconds(header: str, now: datetime) -> int:
-    """Return the whole seconds a Retry-After header asks for: a number, or a date after ``now``.
-
-    A header that is missing or makes no sense gives ``DEFAULT_RETRY_AFTER``; none gives more
-    than ``LONGEST_RETRY_AFTER``.
-    """
-    text = header.strip()
-    if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text):
-        seconds = ceil(Decimal(text))
-    else:
-        try:
-            moment = parsedate_to_datetime(text)
-        except (ValueError, OverflowError):
-            return DEFAULT_RETRY_AFTER
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=UTC)
-        seconds = max(0, ceil((moment - now).total_seconds()))
-    return min(seconds, LONGEST_RETRY_AFTER)
-
-
 def _pause_before_reading_again(error: Exception) -> bool | float:
     """Tell whether a read may be repeated and, where Digital River said so, after how long."""
     if isinstance(error, RateLimited):
-        return max(error.retry_after, 0.1) if error.retry_after <= _PATIENCE else False
+        # Without a status it was the desk's own pace, and patience has run out already.
+        near = error.status is not None and error.retry_after <= PATIENCE
+        return max(error.retry_after, 0.1) if near else False
     if isinstance(error, UnreadableAnswer):
         return False
     return isinstance(error, NotConnected | Unanswered)
 
 
-def _unreadable(wording: _Wording, answer: _Answer, place: str) -> UnreadableAnswer:
+def _readable(page: EventPage) -> tuple[Event, ...]:
+    if page.unreadable:
+        _logger.warning("digitalriver.events_unreadable", event_ids=page.unreadable)
+    return page.events
+
+
+def _written(moment: datetime) -> str:
+    """Return the moment as Digital River writes it; in whole seconds, rounded down."""
+    if moment.tzinfo is None:
+        raise ValueError("the moment must say its time zone")
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _unreadable(wording: Wording, answer: _Answer, place: str) -> UnreadableAnswer:
     return UnreadableAnswer(
         wording.unreadable, status=answer.status, request_id=answer.request_id, parameter=place
     )
@@ -508,7 +574,7 @@ def _header_value(value: str, name: str) -> str:
 
 
 def _identifier(identifier: str, thing: str) -> None:
-    if not _IDENTIFIER.fullmatch(identifier):
+    if not IDENTIFIER.fullmatch(identifier):
         raise NotSendable(f"The {thing}'s Digital River id is missing or malformed.")
 
 

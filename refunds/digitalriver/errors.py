@@ -4,7 +4,8 @@
     ├── NotSent                 nothing left the desk
     │   ├── NotConnected        the connection was never opened
     │   └── NotSendable         what was asked cannot be put into a request
-    ├── RateLimited             429: turned away at the door, try again after ``retry_after``
+    ├── RateLimited             429, or the desk's own pace: turned away at the door, try again
+    │                           after ``retry_after``
     ├── Refused                 a definite 4xx: understood, and not done
     │   ├── KeyRefused          401, 403: the key is missing, wrong, or lacks the right
     │   └── NotFound            404: no such order or refund
@@ -65,8 +66,9 @@ class NotSendable(NotSent):
 
 
 class RateLimited(DigitalRiverError):
-    """Too many requests (429). The request was not processed.
+    """Too many requests. Digital River did not process it (429), or the desk did not send it.
 
+    ``status`` is ``None`` where the desk's own pace kept the request from being sent.
     ``retry_after`` is always set: whole seconds, a careful guess where the header gave none.
     https://docs.digitalriver.com/digital-river-api/developer-resources/rate-limiting
     """
@@ -113,3 +115,16 @@ class Unanswered(DigitalRiverError):
 
 class UnreadableAnswer(Unanswered):
     """An answer came and cannot be read; ``parameter`` is the place in it, where one is known."""
+
+
+class EventUnreadable(ValueError):
+    """An event that came, or lay in a list of events, and cannot be read.
+
+    It stands apart from the tree, for nothing was asked of Digital River. ``str()`` is a sentence
+    for whoever sent it and holds nothing of what was sent; ``parameter`` is the place in it,
+    empty where it is the whole.
+    """
+
+    def __init__(self, sentence: str, *, parameter: str = "") -> None:
+        super().__init__(sentence)
+        self.parameter = parameter

@@ -1,4 +1,4 @@
-"""Digital River's orders and refunds, read from JSON into frozen values.
+"""Digital River's orders, refunds and events, read from JSON into frozen values.
 
 Tolerant readers: unknown fields pass, optional ones may be missing or null, numbers may come as
 text. What money depends on is strict: an id, a currency, an amount or a refund state that makes
@@ -6,25 +6,51 @@ no sense raises ``UnreadableAnswer``. Numbers go from JSON text to ``Decimal`` w
 through a float, and are rounded half-up to the currency's minor units, because Digital River's
 own floats show at times (53.769999999999996).
 
+Of an event only the envelope's id and type are strict; what its object says about ids and money
+is read where it can be, for nobody promised its form, and the order itself can be read again.
+
 https://docs.digitalriver.com/digital-river-api/order-management/orders
 https://docs.digitalriver.com/digital-river-api/order-management/returns-and-refunds-1/refunds
+https://docs.digitalriver.com/digital-river-api/order-management/events-and-webhooks-1/events-1
 """
 
-import json
-import unicodedata
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from decimal import Decimal, DecimalException
+from datetime import datetime
+from decimal import Decimal
 from types import MappingProxyType
-from typing import Annotated, Final, Literal, NoReturn, TypeVar, get_args
+from typing import Final, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
-from pydantic.alias_generators import to_camel
+import simplejson
+from pydantic import Field
 
-from refunds.digitalriver.errors import UnreadableAnswer
+from refunds.digitalriver.errors import EventUnreadable, UnreadableAnswer
+from refunds.digitalriver.wire import (
+    IDENTIFIER,
+    Count,
+    Currency,
+    Figure,
+    Flag,
+    Identifier,
+    ListOf,
+    Moment,
+    OptionalCount,
+    OptionalFigure,
+    OptionalMapping,
+    Text,
+    Wire,
+    as_figure,
+    as_moment,
+    clean,
+    load,
+    load_once,
+    redacted,
+    unreadable,
+    validated,
+)
 from refunds.errors import RefundDeskError
-from refunds.money import ZERO, minor_units, quantize
+from refunds.money import ZERO, quantize
 
 RefundState = Literal["pending_information", "pending", "succeeded", "failed", "expired"]
 
@@ -34,10 +60,18 @@ REFUND_STATES: Final[tuple[str, ...]] = get_args(RefundState)
 #: The metadata key under which the desk's own attempt reference travels.
 REFERENCE_KEY: Final = "refundReference"
 
-_LARGEST_COUNT: Final = 1_000_000_000
-_LARGEST_FIGURE: Final = Decimal(10) ** 15
-_LONGEST_NUMBER: Final = 64
-_SECRETS: Final = frozenset({"tokenInformation", "token", "clientSecret"})
+_Fields = Mapping[str, object]
+
+_LONGEST_ID: Final = 128
+_LONGEST_TYPE: Final = 100
+_EVENT_TEXT: Final = re.compile(r"[\x21-\x7e]+")
+_DEEPEST: Final = 50
+_LARGEST_EXPONENT: Final = 308
+_LARGEST_BITS: Final = 1024
+#: Fields that an order has and a charge or a credit memo has not.
+_SIGNS_OF_AN_ORDER: Final = frozenset(
+    {"totalAmount", "availableToRefundAmount", "capturedAmount", "checkoutId", "items", "payment"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,11 +184,77 @@ class Refund:
 
 
 @dataclass(frozen=True, slots=True)
+class OrderPage:
+    """One page of ``GET /orders``."""
+
+    orders: tuple[Order, ...]
+    has_more: bool
+
+
+@dataclass(frozen=True, slots=True)
 class RefundPage:
     """One page of ``GET /refunds``, newest first."""
 
     refunds: tuple[Refund, ...]
     has_more: bool
+
+    @property
+    def cursor(self) -> str:
+        """The id after which the next page starts; empty for a page of none."""
+        return self.refunds[-1].id if self.refunds else ""
+
+
+@dataclass(frozen=True, slots=True)
+class CreditMemo:
+    """The document that Digital River made out for a refund; ``file_id`` may be empty."""
+
+    id: str
+    file_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What Digital River tells that happened, perhaps late, twice, or out of order.
+
+    ``object`` is the refund, charge, order or credit memo as it was when the event was sent, or
+    empty; ``refund_from`` and ``order_from`` read it. ``order_id`` and ``refund_id`` are the ids
+    it is about, empty where it does not say or says nonsense. ``chargeback_amount`` is in major
+    units, rounded to the object's currency where it names one; ``None`` where it is not told.
+    ``envelope`` is the whole event. Neither holds a token, a secret, or text that no database
+    takes; both may hold customer data.
+    """
+
+    id: str
+    type: str
+    created_time: datetime | None
+    live_mode: bool
+    object: _Fields
+    order_id: str
+    refund_id: str
+    credit_memo: CreditMemo | None
+    chargeback_amount: Decimal | None
+    envelope: _Fields
+
+    @property
+    def raw(self) -> str:
+        """The whole event as JSON text, to be stored; ``read_event`` reads it again."""
+        return simplejson.dumps(
+            self.envelope, use_decimal=True, ensure_ascii=False, separators=(",", ":")
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class EventPage:
+    """One page of ``GET /events``, newest first.
+
+    ``unreadable`` are the ids of those that make no sense; ``cursor`` is the id after which the
+    next page starts, empty for a page of none.
+    """
+
+    events: tuple[Event, ...]
+    unreadable: tuple[str, ...]
+    has_more: bool
+    cursor: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,14 +278,52 @@ def read_refund(body: bytes) -> Refund:
 
 def read_refund_page(body: bytes) -> RefundPage:
     """Read one page of ``GET /refunds``. Raises ``UnreadableAnswer``."""
-    page = _validated(_Page, load(body))
+    page = validated(_RefundPage, load(body))
+    _refuse_repeated((wire.id for wire in page.data), "data")
     return RefundPage(tuple(_refund(wire) for wire in page.data), page.has_more)
+
+
+def read_order_page(body: bytes) -> OrderPage:
+    """Read one page of ``GET /orders``. Raises ``UnreadableAnswer``."""
+    page = validated(_OrderPage, load(body))
+    _refuse_repeated((wire.id for wire in page.data), "data")
+    return OrderPage(tuple(_order(wire) for wire in page.data), page.has_more)
+
+
+def read_event(body: bytes) -> Event:
+    """Read the body of a webhook request. Raises ``EventUnreadable``, whatever came."""
+    try:
+        parsed = load_once(body)
+    except UnreadableAnswer:
+        raise EventUnreadable("The body is not JSON, or names a field twice.") from None
+    return event_from(parsed)
+
+
+def read_event_page(body: bytes) -> EventPage:
+    """Read one page of ``GET /events``. Raises ``UnreadableAnswer``.
+
+    One event that makes no sense must not keep the desk from those before it, so it is left out.
+    """
+    page = validated(_EventPage, load(body))
+    events: list[Event] = []
+    strange: list[str] = []
+    cursor = ""
+    for index, raw in enumerate(page.data):
+        try:
+            cursor = _event_text(raw.get("id"), "id", _LONGEST_ID)
+        except EventUnreadable:
+            raise unreadable(f"data.{index}.id") from None
+        try:
+            events.append(event_from(raw))
+        except EventUnreadable:
+            strange.append(cursor)
+    return EventPage(tuple(events), tuple(strange), page.has_more, cursor)
 
 
 def read_error(body: bytes) -> VendorError:
     """Read an error's body: the first code and parameter, all messages. Never raises."""
     try:
-        errors = _validated(_Errors, load(body)).errors
+        errors = validated(_Errors, load(body)).errors
     except UnreadableAnswer:
         return VendorError()
     if not errors:
@@ -196,295 +334,276 @@ def read_error(body: bytes) -> VendorError:
 
 def order_from(raw: object) -> Order:
     """Read an order from parsed JSON, such as an event's object. Raises ``UnreadableAnswer``."""
-    return _order(_validated(_Order, raw))
+    return _order(validated(_Order, raw))
 
 
 def refund_from(raw: object) -> Refund:
     """Read a refund from parsed JSON, such as an event's object. Raises ``UnreadableAnswer``."""
-    return _refund(_validated(_Refund, raw))
+    return _refund(validated(_Refund, raw))
 
 
-def load(body: bytes) -> object:
-    """Parse JSON with every fraction as ``Decimal``. Raises ``UnreadableAnswer``.
+def event_from(raw: object) -> Event:
+    """Read an event from JSON that ``load`` has parsed. Raises ``EventUnreadable``.
 
-    NaN and the infinities, which Python's reader would let pass, are not JSON.
+    Types and fields that nobody has heard of pass.
     """
-    try:
-        parsed: object = json.loads(
-            body.decode("utf-8-sig"), parse_float=Decimal, parse_constant=_no_constant
-        )
-    # The reader's own errors hold the whole body, so none of them is chained.
-    except (ValueError, DecimalException, RecursionError):
-        raise _unreadable() from None
-    return parsed
-
-
-def redacted(raw: object) -> object:
-    """Return parsed JSON without tokens and secrets, and without text that no database takes."""
-    if isinstance(raw, Mapping):
-        return {_clean(str(key)): redacted(raw[key]) for key in raw if key not in _SECRETS}
-    if isinstance(raw, list | tuple):
-        return [redacted(entry) for entry in raw]
-    if isinstance(raw, str):
-        return _clean(raw)
-    return raw
-
-
-def _unreadable(place: str = "") -> UnreadableAnswer:
-    """Say that the answer makes no sense; ``place`` names the field, never its value."""
-    return UnreadableAnswer("Digital River's answer makes no sense to the desk.", parameter=place)
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _clean(text: str) -> str:
-    """Drop control characters and lone surrogates, which databases and screens choke on."""
-    kept = "".join(mark for mark in text if mark in "\n\t" or unicodedata.category(mark) != "Cc")
-    return kept.encode("utf-8", "replace").decode()
-
-
-def _text(value: object) -> object:
-    if value is None:
-        return ""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    return _clean(value).strip() if isinstance(value, str) else value
-
-
-def _identifier(value: object) -> object:
-    text = _text(value)
-    if text == "":
-        raise ValueError("is missing")
-    if isinstance(text, str) and len(text) > 255:
-        raise ValueError("is too long")
-    return text
-
-
-def _figure(value: object) -> object:
-    """Take a number or a number written as text; refuse what is not finite or beyond reason."""
-    if isinstance(value, bool | float):
-        raise ValueError("is not a number")
-    if isinstance(value, str):
-        # Longer than any amount could be: not worth the time that reading it would take.
-        if not value.strip() or len(value) > _LONGEST_NUMBER or "_" in value:
-            raise ValueError("is not a number")
-        try:
-            value = Decimal(value.strip())
-        except DecimalException:
-            raise ValueError("is not a number") from None
-    if isinstance(value, int | Decimal):
-        figure = Decimal(value)
-        if not figure.is_finite() or abs(figure) > _LARGEST_FIGURE:
-            raise ValueError("is beyond reason")
-        return figure
-    return value
-
-
-def _count(value: object) -> object:
-    figure = _figure(value)
-    if isinstance(figure, Decimal):
-        if figure != figure.to_integral_value() or not 0 <= figure <= _LARGEST_COUNT:
-            raise ValueError("is not a whole number of units")
-        return int(figure)
-    return figure
-
-
-def _moment(value: object) -> object:
-    """Read a time; one that cannot be read is as good as none, for no money hangs on it."""
-    if not isinstance(value, str):
-        return None
-    try:
-        moment = datetime.fromisoformat(value.strip())
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=UTC)
-        return moment.astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
-
-
-def _flag(value: object) -> object:
-    return False if value is None else value
-
-
-def _currency(value: object) -> object:
-    """Take a code that ISO 4217 gives minor units; Digital River's own samples write ``usd``."""
-    if not isinstance(value, str):
-        return value
-    code = value.strip().upper()
-    try:
-        minor_units(code)
-    except RefundDeskError:
-        raise ValueError("is not a currency") from None
-    return code
-
-
-def _list(value: object) -> object:
-    return [] if value is None else value
-
-
-def _mapping(value: object) -> object:
-    return {} if value is None else value
-
-
-_Text = Annotated[str, BeforeValidator(_text)]
-_Identifier = Annotated[str, BeforeValidator(_identifier)]
-_Figure = Annotated[Decimal, BeforeValidator(_figure)]
-_OptionalFigure = Annotated[
-    Decimal | None, BeforeValidator(lambda value: None if value is None else _figure(value))
-]
-_Count = Annotated[int, BeforeValidator(_count)]
-_OptionalCount = Annotated[
-    int | None, BeforeValidator(lambda value: None if value is None else _count(value))
-]
-_Moment = Annotated[datetime | None, BeforeValidator(_moment)]
-_Flag = Annotated[bool, BeforeValidator(_flag)]
-_Currency = Annotated[str, BeforeValidator(_currency)]
-
-
-class _Wire(BaseModel):
-    # An error that quotes its input would carry customer data into the log.
-    model_config = ConfigDict(
-        alias_generator=to_camel, extra="ignore", frozen=True, hide_input_in_errors=True
+    if not isinstance(raw, Mapping):
+        raise EventUnreadable("The event is not a JSON object.")
+    identifier = _event_text(raw.get("id"), "id", _LONGEST_ID)
+    kind = _event_text(raw.get("type"), "type", _LONGEST_TYPE)
+    envelope = _fields(_kept(raw), "event")
+    subject = _fields(_fields(envelope.get("data"), "data").get("object"), "data.object")
+    created = as_moment(envelope.get("createdTime"))
+    return Event(
+        id=identifier,
+        type=kind,
+        created_time=created if isinstance(created, datetime) else None,
+        live_mode=envelope.get("liveMode") is True,
+        object=subject,
+        order_id=_order_id(kind, subject),
+        refund_id=_id_in(subject, "id") if kind.startswith("refund.") else "",
+        credit_memo=_credit_memo(kind, subject),
+        chargeback_amount=_chargeback_amount(kind, subject),
+        envelope=envelope,
     )
 
 
-class _Amount(_Wire):
-    amount: _OptionalFigure = None
+def _event_text(value: object, place: str, longest: int) -> str:
+    if isinstance(value, str) and len(value) <= longest and _EVENT_TEXT.fullmatch(value):
+        return value
+    raise EventUnreadable(
+        f"The event's {place} is missing, or is not a text of at most {longest} plain characters.",
+        parameter=place,
+    )
 
 
-class _AmountAndTax(_Wire):
-    amount: _OptionalFigure = None
-    tax_amount: _OptionalFigure = None
+def _kept(raw: object, depth: int = 0) -> object:
+    """Return parsed JSON without tokens and secrets, of numbers and text that can be kept."""
+    if depth > _DEEPEST:
+        raise EventUnreadable("The event is nested too deeply.")
+    if isinstance(raw, Mapping):
+        return {
+            _storable(str(key)): _kept(entry, depth + 1)
+            for key, entry in raw.items()
+            if not _opens_something(key, entry)
+        }
+    if isinstance(raw, list | tuple):
+        return [_kept(entry, depth + 1) for entry in raw]
+    if isinstance(raw, str):
+        return _storable(raw)
+    if isinstance(raw, float) or (isinstance(raw, int | Decimal) and _is_absurd(raw)):
+        raise EventUnreadable("The event holds a number that is beyond reason.")
+    return raw
 
 
-class _Product(_Wire):
-    id: _Text = ""
-    name: _Text = ""
-    part_number: _Text = ""
+def _storable(text: str) -> str:
+    """Mark what no database takes; dropping it would turn one id or name into another."""
+    return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
 
 
-class _OrderItem(_Wire):
-    id: _Identifier
-    sku_id: _Text = ""
+def _opens_something(name: object, entry: object) -> bool:
+    # A token's deadline is kept: it is what the refund page shows.
+    return name in ("token", "clientSecret") or (
+        name == "tokenInformation" and not isinstance(entry, Mapping)
+    )
+
+
+def _is_absurd(number: int | Decimal) -> bool:
+    """Tell whether a number is none that Digital River, which counts in doubles, can send."""
+    if isinstance(number, int):
+        return number.bit_length() > _LARGEST_BITS
+    return not number.is_finite() or abs(number.adjusted()) > _LARGEST_EXPONENT
+
+
+def _fields(value: object, place: str) -> _Fields:
+    if value is None:
+        return {}
+    if isinstance(value, dict):
+        return value
+    raise EventUnreadable(f"The event's {place} is not a JSON object.", parameter=place)
+
+
+def _id_in(subject: _Fields, name: str) -> str:
+    """Return the id in the field, empty where there is none that could be asked for."""
+    value = subject.get(name)
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    return value if isinstance(value, str) and IDENTIFIER.fullmatch(value) else ""
+
+
+def _order_id(kind: str, subject: _Fields) -> str:
+    """Return the order's id: the one a refund, charge or credit memo names, or its own.
+
+    ``order.charge.refund.failed`` is known with a charge and with a whole order.
+    """
+    if subject.get("orderId") is not None:
+        return _id_in(subject, "orderId")
+    if kind.startswith("order.") and not _SIGNS_OF_AN_ORDER.isdisjoint(subject):
+        return _id_in(subject, "id")
+    return ""
+
+
+def _credit_memo(kind: str, subject: _Fields) -> CreditMemo | None:
+    if kind != "order.credit_memo.created":
+        return None
+    memo = CreditMemo(id=_id_in(subject, "id"), file_id=_id_in(subject, "fileId"))
+    return memo if memo.id else None
+
+
+def _chargeback_amount(kind: str, subject: _Fields) -> Decimal | None:
+    """Return what was charged back; no sample of that event is published, so names are guessed.
+
+    A whole order's ``amount`` would be something else, so it is not taken for it.
+    """
+    if kind != "order.chargeback":
+        return None
+    names = ["chargebackAmount", "chargedBackAmount"]
+    if "totalAmount" not in subject:
+        names.append("amount")
+    told = next((subject[name] for name in names if subject.get(name) is not None), None)
+    try:
+        amount = as_figure(told)
+        if not isinstance(amount, Decimal) or amount < 0:
+            return None
+        currency = subject.get("currency")
+        if isinstance(currency, str) and currency:
+            return quantize(amount, currency.strip().upper()) + ZERO
+    except (ValueError, RefundDeskError):
+        return None
+    return amount
+
+
+class _Amount(Wire):
+    amount: OptionalFigure = None
+
+
+class _AmountAndTax(Wire):
+    amount: OptionalFigure = None
+    tax_amount: OptionalFigure = None
+
+
+class _Product(Wire):
+    id: Text = ""
+    name: Text = ""
+    part_number: Text = ""
+
+
+class _OrderItem(Wire):
+    id: Identifier
+    sku_id: Text = ""
     product_details: _Product | None = None
-    quantity: _Count
-    state: _Text = ""
-    amount: _Figure
+    quantity: Count
+    state: Text = ""
+    amount: Figure
     tax: _Amount | None = None
     fees: _AmountAndTax | None = None
     duties: _Amount | None = None
     importer_tax: _Amount | None = None
-    available_to_refund_amount: _OptionalFigure = None
+    available_to_refund_amount: OptionalFigure = None
 
 
-class _Capture(_Wire):
-    state: _Text = ""
+class _Capture(Wire):
+    state: Text = ""
 
 
-class _Charge(_Wire):
-    captures: Annotated[list[_Capture], BeforeValidator(_list)] = []
+class _Charge(Wire):
+    captures: ListOf[_Capture] = ()
 
 
-class _Instrument(_Wire):
-    brand: _Text = ""
-    last_four_digits: _Text = ""
+class _Instrument(Wire):
+    brand: Text = ""
+    last_four_digits: Text = ""
 
 
-class _Source(_Wire):
-    type: _Text = ""
+class _Source(Wire):
+    type: Text = ""
     credit_card: _Instrument | None = None
     google_pay: _Instrument | None = None
     gift_card: _Instrument | None = None
 
 
-class _Payment(_Wire):
-    sources: Annotated[list[_Source], BeforeValidator(_list)] = []
-    charges: Annotated[list[_Charge], BeforeValidator(_list)] = []
+class _Payment(Wire):
+    sources: ListOf[_Source] = ()
+    charges: ListOf[_Charge] = ()
 
 
-class _Order(_Wire):
-    id: _Identifier
-    state: _Identifier
-    fraud_state: _Text = ""
-    currency: _Currency
-    total_amount: _Figure
-    total_tax: _OptionalFigure = None
-    captured_amount: _OptionalFigure = None
-    refunded_amount: _OptionalFigure = None
-    cancelled_amount: _OptionalFigure = None
-    available_to_refund_amount: _OptionalFigure = None
+class _Order(Wire):
+    id: Identifier
+    state: Identifier
+    fraud_state: Text = ""
+    currency: Currency
+    total_amount: Figure
+    total_tax: OptionalFigure = None
+    captured_amount: OptionalFigure = None
+    refunded_amount: OptionalFigure = None
+    cancelled_amount: OptionalFigure = None
+    available_to_refund_amount: OptionalFigure = None
     shipping_choice: _AmountAndTax | None = None
-    total_duty: _OptionalFigure = None
-    total_importer_tax: _OptionalFigure = None
-    items: Annotated[list[_OrderItem], BeforeValidator(_list)] = []
+    total_duty: OptionalFigure = None
+    total_importer_tax: OptionalFigure = None
+    items: ListOf[_OrderItem] = ()
     payment: _Payment | None = None
-    email: _Text = ""
-    upstream_id: _Text = ""
-    created_time: _Moment = None
-    updated_time: _Moment = None
-    live_mode: _Flag = False
+    email: Text = ""
+    upstream_id: Text = ""
+    created_time: Moment = None
+    updated_time: Moment = None
+    live_mode: Flag = False
 
 
-class _RefundItem(_Wire):
-    item_id: _Text = ""
-    type: _Text = ""
-    quantity: _OptionalCount = None
-    amount: _OptionalFigure = None
-    percent: _OptionalFigure = None
-    refunded_amount: _OptionalFigure = None
+class _RefundItem(Wire):
+    item_id: Text = ""
+    type: Text = ""
+    quantity: OptionalCount = None
+    amount: OptionalFigure = None
+    percent: OptionalFigure = None
+    refunded_amount: OptionalFigure = None
 
 
-class _TokenInformation(_Wire):
-    expires_time: _Moment = None
+class _TokenInformation(Wire):
+    expires_time: Moment = None
 
 
-class _Refund(_Wire):
-    id: _Identifier
-    order_id: _Text = ""
-    currency: _Currency
+class _Refund(Wire):
+    id: Identifier
+    order_id: Text = ""
+    currency: Currency
     state: RefundState
-    type: _Text = ""
-    amount: _OptionalFigure = None
-    refunded_amount: _OptionalFigure = None
-    items: Annotated[list[_RefundItem], BeforeValidator(_list)] = []
-    reason: _Text = ""
-    failure_reason: _Text = ""
-    created_time: _Moment = None
-    expires_time: _Moment = None
+    type: Text = ""
+    amount: OptionalFigure = None
+    refunded_amount: OptionalFigure = None
+    items: ListOf[_RefundItem] = ()
+    reason: Text = ""
+    failure_reason: Text = ""
+    created_time: Moment = None
+    expires_time: Moment = None
     token_information: _TokenInformation | None = None
-    metadata: Annotated[dict[str, object], BeforeValidator(_mapping)] = {}
-    live_mode: _Flag = False
+    metadata: OptionalMapping = Field(default_factory=dict)
+    live_mode: Flag = False
 
 
-class _Page(_Wire):
-    has_more: _Flag = False
+class _RefundPage(Wire):
+    has_more: Flag = False
     data: list[_Refund]
 
 
-class _Error(_Wire):
-    code: _Text = ""
-    parameter: _Text = ""
-    message: _Text = ""
+class _OrderPage(Wire):
+    has_more: Flag = False
+    data: list[_Order]
 
 
-class _Errors(_Wire):
-    errors: Annotated[list[_Error], BeforeValidator(_list)] = []
+class _EventPage(Wire):
+    has_more: Flag = False
+    data: list[dict[str, object]]
 
 
-_Model = TypeVar("_Model", bound=_Wire)
+class _Error(Wire):
+    code: Text = ""
+    parameter: Text = ""
+    message: Text = ""
 
 
-def _validated(model: type[_Model], raw: object) -> _Model:
-    try:
-        return model.model_validate(raw)
-    except (ValidationError, RecursionError) as error:
-        place = ""
-        if isinstance(error, ValidationError):
-            first = error.errors(include_input=False, include_context=False, include_url=False)[0]
-            place = ".".join(str(step) for step in first["loc"])[:100]
-    raise _unreadable(place)
+class _Errors(Wire):
+    errors: ListOf[_Error] = ()
 
 
 def _rounded(figure: Decimal, currency: str, place: str) -> Decimal:
@@ -492,14 +611,14 @@ def _rounded(figure: Decimal, currency: str, place: str) -> Decimal:
         # The sum turns the minus zero that a float's dust rounds to into a plain zero.
         return quantize(figure, currency) + ZERO
     except RefundDeskError:
-        raise _unreadable(place) from None
+        raise unreadable(place) from None
 
 
 def _amount(figure: Decimal | None, currency: str, place: str) -> Decimal:
     """Return the amount, zero where there is none; a negative one makes no sense."""
     amount = _rounded(figure or ZERO, currency, place)
     if amount < 0:
-        raise _unreadable(place)
+        raise unreadable(place)
     return amount
 
 
@@ -588,7 +707,7 @@ def _refuse_repeated(identifiers: Iterable[str], place: str) -> None:
     seen: set[str] = set()
     for identifier in identifiers:
         if identifier in seen:
-            raise _unreadable(place)
+            raise unreadable(place)
         seen.add(identifier)
 
 
@@ -630,7 +749,7 @@ def _refund(wire: _Refund) -> Refund:
         failure_reason=wire.failure_reason,
         created_time=wire.created_time,
         expires_time=wire.expires_time or token.expires_time,
-        reference=_clean(reference).strip() if isinstance(reference, str) else "",
+        reference=clean(reference).strip() if isinstance(reference, str) else "",
         metadata=MappingProxyType(metadata if isinstance(metadata, dict) else {}),
         live_mode=wire.live_mode,
     )

@@ -1,20 +1,34 @@
 """What the desk keeps: orders mirrored from Salesforce, refunds with their parts and history."""
 
-from refunds.models.history import CHECK, COMMAND, Actor, HistoryEntry
+from refunds.models.closeouts import CloseOut
+from refunds.models.events import CreditMemo, Event
+from refunds.models.history import CHECK, COMMAND, SWEEP, WEBHOOK, Actor, HistoryEntry
 from refunds.models.orders import Order, OrderLine
+from refunds.models.pace import CallPace, Watermark
 from refunds.models.reasons import Grounds, RefundReason
+from refunds.models.reconciliation import ControlTotal, Difference, ReconciliationRun
 from refunds.models.refunds import Refund, RefundAttempt, RefundLine
 
 __all__ = [
     "CHECK",
     "COMMAND",
+    "SWEEP",
+    "WEBHOOK",
     "Actor",
+    "CallPace",
+    "CloseOut",
+    "ControlTotal",
+    "CreditMemo",
+    "Difference",
+    "Event",
     "Grounds",
     "HistoryEntry",
     "Order",
     "OrderLine",
+    "ReconciliationRun",
     "Refund",
     "RefundAttempt",
     "RefundLine",
     "RefundReason",
+    "Watermark",
 ]

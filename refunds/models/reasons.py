@@ -1,15 +1,22 @@
 """Why refunds are made: a list that administrators keep."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from django.db import models
 
+from refunds.models.history import Chained
 
-class RefundReason(models.Model):
+
+class RefundReason(Chained):
     """One reason to choose from. ``wire_text`` is what Digital River gets, at most 64 characters.
 
     https://docs.digitalriver.com/digital-river-api/order-management/returns-and-refunds-1/refunds/issuing-refunds
     """
+
+    HISTORY_COLUMN = "reason"
+    #: The columns whose values its history tells.
+    TOLD_BY_HISTORY: ClassVar = ("label", "wire_text", "needs_text", "active", "position")
 
     label = models.CharField(max_length=60, unique=True)
     wire_text = models.CharField(
@@ -30,6 +37,16 @@ class RefundReason(models.Model):
 
     def __str__(self) -> str:
         return self.label
+
+    @property
+    def told(self) -> dict[str, str]:
+        """What it says, column by column, in the words of its history."""
+        values = {name: getattr(self, name) for name in self.TOLD_BY_HISTORY}
+        yes_or_no = {True: "yes", False: "no"}
+        return {
+            name: yes_or_no[value] if isinstance(value, bool) else str(value)
+            for name, value in values.items()
+        }
 
 
 @dataclass(frozen=True, slots=True)

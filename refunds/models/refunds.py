@@ -12,8 +12,9 @@ from django.urls import reverse
 
 from refunds.errors import MoveForbidden
 from refunds.ledger import Component, Part
+from refunds.models.closeouts import CloseOut
 from refunds.models.fields import MoneyField, SearchKeyField
-from refunds.models.history import Actor, HistoryEntry
+from refunds.models.history import Actor, Chained, entry_append
 from refunds.models.orders import Order, OrderLine
 from refunds.models.reasons import RefundReason
 from refunds.models.states import MOVES, RefundState
@@ -21,6 +22,17 @@ from refunds.options import Option
 
 ZERO = Decimal(0)
 
+#: The columns whose new values the history tells.
+TOLD_BY_HISTORY = (
+    "requested_amount",
+    "accepted_amount",
+    "refunded_amount",
+    "digital_river_id",
+    "failure_reason",
+    "refusal",
+    "information_expires_at",
+    "flag",
+)
 
 #: The columns of a refund, and of its lines, that hold each component's part.
 ORDER_PART_COLUMNS = {
@@ -38,12 +50,14 @@ LINE_PART_COLUMNS = {
 }
 
 
-class Refund(models.Model):
+class Refund(Chained):
     """One refund, from draft to settled. Amounts are in major units of ``currency``.
 
     ``requested_amount`` is what the button named, ``accepted_amount`` what Digital River answered
     that it took, ``refunded_amount`` what it gave back in the end.
     """
+
+    HISTORY_COLUMN = "refund"
 
     State = RefundState
 
@@ -52,6 +66,8 @@ class Refund(models.Model):
 
         DESK = "desk", "Refund desk"
         ELSEWHERE = "elsewhere", "Outside the desk"
+        #: The customer's bank took the money back: counts as refunded, is no refund of ours.
+        CHARGEBACK = "chargeback", "Chargeback"
 
     class OptionChoice(models.TextChoices):
         """The refund options as column values."""
@@ -108,6 +124,15 @@ class Refund(models.Model):
     failure_reason = models.CharField(max_length=255, blank=True)
     #: Digital River's words, or ours, for why it was refused.
     refusal = models.CharField(max_length=500, blank=True)
+    #: The refund of the desk that this one, taken for one made elsewhere, turned out to be.
+    relinked_to = models.ForeignKey(
+        "self", on_delete=models.PROTECT, null=True, blank=True, related_name="relinked"
+    )
+    close_out = models.ForeignKey(
+        CloseOut, on_delete=models.PROTECT, null=True, blank=True, related_name="refunds"
+    )
+    #: When a reconciliation last found it at Digital River.
+    reconciled_at = models.DateTimeField(null=True, blank=True)
     #: What a lead should look at; empty when all is as it should be.
     flag = models.CharField(max_length=500, blank=True)
 
@@ -166,12 +191,18 @@ class Refund(models.Model):
                 name="refund_submitted_is_complete",
             ),
             models.CheckConstraint(
+                condition=~Q(state="relinked")
+                | (Q(relinked_to__isnull=False) & Q(digital_river_id="")),
+                name="refund_relinked_is_complete",
+            ),
+            models.CheckConstraint(
                 condition=~Q(state="succeeded") | Q(settled_at__isnull=False),
                 name="refund_succeeded_is_settled",
             ),
         )
         indexes = (
             models.Index(fields=["-submitted_at", "-id"], name="refund_newest"),
+            models.Index(fields=["updated_at"], name="refund_changed"),
             models.Index(fields=["state", "-submitted_at", "-id"], name="refund_by_state"),
             models.Index(fields=["option", "-submitted_at", "-id"], name="refund_by_option"),
             models.Index(fields=["created_by", "-submitted_at", "-id"], name="refund_by_person"),
@@ -303,15 +334,15 @@ class Refund(models.Model):
                     f"Refund {self.reference} was changed by somebody else in this moment. "
                     "Reload the page to see where it stands."
                 )
-            HistoryEntry.objects.create(
-                refund=self,
+            entry_append(
+                self,
+                actor=actor,
                 at=at,
-                actor_kind=actor.kind,
-                actor=actor.user,
+                summary=summary,
                 from_state=before,
                 to_state=state,
-                summary=summary,
                 request_id=request_id,
+                details={name: changes[name] for name in TOLD_BY_HISTORY if name in changes},
             )
         self.state = state
         self.updated_at = at

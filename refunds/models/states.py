@@ -20,6 +20,7 @@ class RefundState(models.TextChoices):
     EXPIRED = "expired", "Expired"
     REFUSED = "refused", "Refused"
     CANCELLED = "cancelled", "Cancelled"
+    RELINKED = "relinked", "Relinked"
 
     @property
     def look(self) -> tuple[str, str]:
@@ -42,11 +43,17 @@ MOVES: Mapping[str, frozenset[str]] = {
     | frozenset({_S.REFUSED, _S.QUEUED, _S.NOT_SENT, _S.UNKNOWN}),
     _S.UNKNOWN: _SETTLED_BY_PROCESSOR | frozenset({_S.EXPIRED, _S.NOT_SENT}),
     _S.NOT_SENT: _SETTLED_BY_PROCESSOR | frozenset({_S.EXPIRED, _S.QUEUED, _S.CANCELLED}),
-    _S.PENDING: frozenset({_S.PENDING_INFORMATION, _S.SUCCEEDED, _S.FAILED, _S.EXPIRED}),
-    _S.PENDING_INFORMATION: frozenset({_S.PENDING, _S.SUCCEEDED, _S.FAILED, _S.EXPIRED}),
-    _S.SUCCEEDED: frozenset(),
-    _S.FAILED: frozenset({_S.QUEUED}),
-    _S.EXPIRED: frozenset({_S.QUEUED}),
+    # Relinked: a refund taken for one made elsewhere that turned out to be one of the desk's own.
+    _S.PENDING: frozenset(
+        {_S.PENDING_INFORMATION, _S.SUCCEEDED, _S.FAILED, _S.EXPIRED, _S.RELINKED}
+    ),
+    _S.PENDING_INFORMATION: frozenset(
+        {_S.PENDING, _S.SUCCEEDED, _S.FAILED, _S.EXPIRED, _S.RELINKED}
+    ),
+    _S.SUCCEEDED: frozenset({_S.RELINKED}),
+    _S.FAILED: frozenset({_S.QUEUED, _S.RELINKED}),
+    _S.EXPIRED: frozenset({_S.QUEUED, _S.RELINKED}),
+    _S.RELINKED: frozenset(),
     _S.REFUSED: frozenset(),
     _S.CANCELLED: frozenset(),
 }
@@ -64,12 +71,13 @@ _LOOKS = {
     "expired": ("bad", "clock-history"),
     "refused": ("bad", "slash-circle"),
     "cancelled": ("neutral", "x-circle"),
+    "relinked": ("neutral", "link-45deg"),
 }
 
 _MEANINGS = {
     "draft": "Not submitted yet. Nothing was sent to Digital River.",
     "queued": (
-        "Digital River asked us to wait. The refund is held and will be sent by itself; do not "
+        "Digital River cannot take it yet. The refund is held and will be sent by itself; do not "
         "make another one."
     ),
     "submitting": "The refund is on its way to Digital River. Do not make another one.",
@@ -94,4 +102,7 @@ _MEANINGS = {
     "expired": "The customer did not give bank details in time. No money has moved.",
     "refused": "Digital River refused this refund. No money has moved.",
     "cancelled": "Called off before anything was sent. No money has moved.",
+    "relinked": (
+        "A lead found that this is one of the desk's own refunds; it goes on under that reference."
+    ),
 }

@@ -13,12 +13,7 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refunds.digitalriver.client import (
-    DEFAULT_RETRY_AFTER,
-    LONGEST_RETRY_AFTER,
-    DigitalRiverClient,
-    retry_after_seconds,
-)
+from refunds.digitalriver.client import DigitalRiverClient
 from refunds.digitalriver.errors import (
     DigitalRiverError,
     KeyRefused,
@@ -29,6 +24,11 @@ from refunds.digitalriver.errors import (
     Refused,
     Unanswered,
     UnreadableAnswer,
+)
+from refunds.digitalriver.pace import (
+    DEFAULT_RETRY_AFTER,
+    LONGEST_RETRY_AFTER,
+    retry_after_seconds,
 )
 
 KEY = "sk_test_very_secret"

@@ -17,15 +17,14 @@ from refunds.digitalriver.payloads import (
     Order,
     Refund,
     VendorError,
-    load,
     order_from,
     read_error,
     read_order,
     read_refund,
     read_refund_page,
-    redacted,
     refund_from,
 )
+from refunds.digitalriver.wire import load, redacted
 
 ITEM = {
     "id": "146111340336",
