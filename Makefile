@@ -28,7 +28,7 @@ PRODUCTION = SECRET_KEY="$$($(BIN)/python -c 'import secrets; print(secrets.toke
 	$(BIN)/python manage.py
 
 .DEFAULT_GOAL := help
-.PHONY: help install run sandbox reset test chromium check format migrate serve bench
+.PHONY: help install run sandbox reset test faults breakages chromium check format migrate serve bench
 
 help: ## List these commands
 	@echo "The refund desk. Commands:"
@@ -40,7 +40,13 @@ run: $(RUNTIME) $(FRONT_END) var/secret-key ## Serve the demo on http://127.0.0.
 	@$(DEMO) migrate --verbosity 0
 	@$(DEMO) demo --address http://127.0.0.1:$(PORT)/
 	@echo "Ctrl+C stops it."
-	@$(DEMO) runserver 127.0.0.1:$(PORT)
+	@if [ -z "$$DIGITALRIVER_API_URL" ]; then \
+		$(DEMO) deliver_events --to http://127.0.0.1:$(PORT)/webhooks/digitalriver/ --every 2 \
+			>/dev/null 2>&1 & beside="$$!"; \
+	fi; \
+	$(DEMO) sweep --every 60 >/dev/null 2>&1 & beside="$$beside $$!"; \
+	trap 'kill $$beside 2>/dev/null' EXIT; trap 'exit 0' INT TERM; \
+	$(DEMO) runserver 127.0.0.1:$(PORT) & beside="$$beside $$!"; wait $$!
 
 sandbox: $(RUNTIME) var/secret-key ## Serve the Digital River stand-in on a port of its own (SANDBOX_PORT=9000)
 	@$(DEMO) sandbox --port $(SANDBOX_PORT)
@@ -53,6 +59,12 @@ reset: ## Forget the demo's data; the next `make run` starts afresh
 
 test: $(DEVELOPMENT) $(FRONT_END) chromium ## Run every test, in the browser too (DATABASE_URL= for PostgreSQL)
 	$(BIN)/pytest -n 2 $(PYTEST_ARGUMENTS)
+
+faults: $(DEVELOPMENT) ## Run N=2000 schedules of random faults, or replay the one of SEED=
+	@N="$(N)" SEED="$(SEED)" $(BIN)/python -m tests.faults
+
+breakages: $(DEVELOPMENT) ## Break the code on purpose; name the schedule that catches each breakage
+	@$(BIN)/python -m tests.faults breakages
 
 check: $(DEVELOPMENT) $(FRONT_END) ## Format, lint, types, import rules, Django's checks, templates
 	$(BIN)/ruff format --check .
@@ -75,8 +87,8 @@ serve: $(RUNTIME) $(FRONT_END) ## Serve with gunicorn and production settings (d
 	$(BIN)/python manage.py collectstatic --noinput --verbosity 0
 	PORT=$(PORT) exec $(BIN)/gunicorn
 
-bench: $(DEVELOPMENT) $(FRONT_END) ## Measure each screen against the floor page
-	$(BIN)/python -m benchmarks
+bench: $(DEVELOPMENT) $(FRONT_END) ## Measure screens, webhook and settling (BENCH=webhook, settling or pages for one)
+	$(BIN)/python -m benchmarks $(BENCH)
 
 chromium:
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || \

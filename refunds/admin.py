@@ -1,34 +1,49 @@
-"""Django's admin: orders and refunds to look at, reasons to keep.
+"""Django's admin: what the desk keeps to look at, reasons to keep, events to process again.
 
-The desk alone writes orders and refunds; here nothing of theirs is added, changed or deleted.
+The desk alone writes its records; here nothing of theirs is added, changed or deleted.
 """
 
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
 
+import simplejson
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
-from django.db.models import Model, QuerySet
+from django.db import transaction
+from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
 from django.utils.functional import cached_property
 from django.utils.html import format_html
 
+from refunds.digitalriver.errors import UnreadableAnswer
+from refunds.digitalriver.wire import load, redacted
 from refunds.models import (
+    CloseOut,
+    CreditMemo,
+    Difference,
+    Event,
     HistoryEntry,
     Order,
     OrderLine,
+    ReconciliationRun,
     Refund,
     RefundAttempt,
     RefundLine,
     RefundReason,
 )
 from refunds.money import format_money
+from refunds.permissions import APPROVE
 from refunds.search_keys import prefix_range, search_key
+from refunds.services.events import event_process_again
+from refunds.services.reasons import reason_delete, reason_save
 
 if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
     AnyAdmin = admin.ModelAdmin[Any]
     AnyPaginator = Paginator[Any]
     OrderLines = admin.TabularInline[OrderLine, Order]
@@ -91,7 +106,7 @@ class LookOnlyInline(LookOnly):
 class RecordAdmin(LookOnly, AnyAdmin):
     """A large table to look at: searched by its keys, never counted, linked to the desk's pages."""
 
-    actions = None
+    actions: Sequence[str] | None = None
     paginator = CappedPaginator
     list_per_page = 50
     show_full_result_count = False
@@ -112,7 +127,7 @@ class RecordAdmin(LookOnly, AnyAdmin):
     ) -> tuple[QuerySet[Any], bool]:
         """Find rows of which any key begins with the term, each key by its own index."""
         prefix = search_key(search_term)
-        if not prefix:
+        if not prefix or not self.search_fields:
             return queryset, False
         arms = []
         for key, text in self.prefixes(prefix).items():
@@ -123,8 +138,8 @@ class RecordAdmin(LookOnly, AnyAdmin):
         return queryset.filter(pk__in=arms[0].union(*arms[1:])), False
 
     def get_view_on_site_url(self, obj: Any = None) -> str | None:
-        """Return the desk's page; a draft has one only for the rep whose it is."""
-        if obj is None or (isinstance(obj, Refund) and obj.is_draft):
+        """Return the desk's page, if there is one; a draft's is only for the rep whose it is."""
+        if not hasattr(obj, "get_absolute_url") or (isinstance(obj, Refund) and obj.is_draft):
             return None
         return str(obj.get_absolute_url())
 
@@ -322,18 +337,16 @@ class RefundAttemptInline(LookOnlyInline, Attempts):
     )
 
 
+#: What is shown of an entry.
+_OF_A_REFUND: tuple[str, ...] = ("at", "who", "from_state", "to_state", "summary", "request_id")
+_OF_A_REASON: tuple[str, ...] = ("at", "who", "summary", "details")
+
+
 class HistoryInline(LookOnlyInline, History):
     """What happened to a refund, and who did it."""
 
     model = HistoryEntry
-    fields = readonly_fields = (
-        "at",
-        "who",
-        "from_state",
-        "to_state",
-        "summary",
-        "request_id",
-    )
+    fields = readonly_fields = _OF_A_REFUND
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[HistoryEntry]:
         """Read the entries with the people they name."""
@@ -454,13 +467,40 @@ def _one_line(text: str) -> str:
     return text
 
 
+class ReasonHistoryInline(HistoryInline):
+    """What was done to a reason, and by whom."""
+
+    fields = readonly_fields = _OF_A_REASON
+
+
 @admin.register(RefundReason)
 class RefundReasonAdmin(Reasons):
     """The reasons that reps choose from."""
 
     form = RefundReasonForm
+    inlines = (ReasonHistoryInline,)
     list_display = ("label", "wire_text", "needs_text", "active", "position")
     list_filter = ("active",)
+
+    def get_inlines(self, request: HttpRequest, obj: RefundReason | None) -> list[Any]:
+        """Show the history of a reason that is there."""
+        return list(super().get_inlines(request, obj)) if obj else []
+
+    def save_model(
+        self, request: HttpRequest, obj: RefundReason, form: ReasonForm, change: bool
+    ) -> None:
+        """Write the reason together with its history."""
+        reason_save(reason=obj, user=cast("User", request.user))
+
+    def delete_model(self, request: HttpRequest, obj: RefundReason) -> None:
+        """Delete the reason; its history stays."""
+        reason_delete(reason=obj, user=cast("User", request.user))
+
+    @transaction.atomic
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[RefundReason]) -> None:
+        """Delete the chosen reasons one by one, all or none; their history stays."""
+        for reason in queryset:
+            self.delete_model(request, reason)
 
     def get_deleted_objects(
         self, objs: Sequence[Any] | QuerySet[Any], request: HttpRequest
@@ -477,3 +517,198 @@ class RefundReasonAdmin(Reasons):
         if len(named) > _USES_NAMED:
             protected.append("and more")
         return [], {}, set(), protected
+
+
+class ByIdAdmin(RecordAdmin):
+    """Records that are found by whole ids, as Digital River and the logs write them."""
+
+    search_help_text = f"Finds a whole id. The list shows the newest {MOST_ROWS:,}."
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Find rows of which any id is the term, each id by its own index."""
+        term = search_term.strip().replace("\x00", "")
+        if not term:
+            return queryset, False
+        # The ids are few, so one condition for each needs no union.
+        found = Q()
+        for column in self.search_fields:
+            found |= Q(**{str(column): term})
+        return queryset.filter(found), False
+
+
+class EventTypeFilter(admin.SimpleListFilter):
+    """The types of the events that are there, each found by one step along their index."""
+
+    title = "type"
+    parameter_name = "type"
+    #: Digital River has about a hundred.
+    most = 100
+
+    def lookups(self, request: HttpRequest, model_admin: AnyAdmin) -> list[tuple[str, str]]:
+        """Return the types on offer."""
+        return [(kind, kind) for kind in islice(self._types(), self.most)]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Keep the events of the chosen type."""
+        return queryset.filter(type=self.value()) if self.value() else queryset
+
+    @staticmethod
+    def _types() -> Iterator[str]:
+        types = Event.objects.order_by("type").values_list("type", flat=True)
+        kind = types.first()
+        while kind is not None:
+            yield kind
+            kind = types.filter(type__gt=kind).first()
+
+
+@admin.register(Event)
+class EventAdmin(ByIdAdmin):
+    """Digital River's events, what became of them, and a way to have one processed again."""
+
+    actions = ("process_again",)
+    list_display = ("received_at", "type", "state", "order", "outcome", "event_id")
+    list_display_links = ("received_at", "type")
+    list_select_related = ("order",)
+    list_filter = ("state", EventTypeFilter, "source")
+    search_fields = ("event_id", "digital_river_order_id")
+    fieldsets = (
+        (None, {"fields": ("event_id", "type", "state", "outcome", "order", "refund")}),
+        (
+            "Record",
+            {
+                "fields": (
+                    "source",
+                    "created_time",
+                    "received_at",
+                    "tries",
+                    "next_try_at",
+                    "processed_at",
+                    "digital_river_order_id",
+                )
+            },
+        ),
+        ("As it came, without tokens", {"fields": ("shown_body",)}),
+    )
+    readonly_fields = ("shown_body",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Event]:
+        """Read the events with what they name; in the list without their bodies."""
+        return super().get_queryset(request).select_related("order", "refund").defer("body")
+
+    @admin.display(description="body")
+    def shown_body(self, event: Event) -> str:
+        """Show the body in lines, without what opens something to whoever holds it."""
+        try:
+            body = redacted(load(event.body.encode()))
+        except UnreadableAnswer:
+            return "It cannot be read."
+        text = simplejson.dumps(body, use_decimal=True, ensure_ascii=False, indent=2)
+        return format_html("<pre>{}</pre>", text)
+
+    def has_process_again_permission(self, request: HttpRequest) -> bool:
+        """Leads, and whoever may do everything, have events processed again."""
+        return cast("User", request.user).has_perm(APPROVE)
+
+    @admin.action(
+        description="Process again what failed or had nothing to do", permissions=["process_again"]
+    )
+    def process_again(self, request: HttpRequest, queryset: QuerySet[Event]) -> None:
+        """Have the chosen events processed once more, and say how many that will be."""
+        chosen = list(queryset.order_by("pk")[:MOST_ROWS])
+        again = [event for event in chosen if event_process_again(event_id=event.pk)]
+        for event in again:
+            self.log_change(request, event, "Processed again.")
+        if again:
+            which = "1 event is" if len(again) == 1 else f"{len(again)} events are"
+            self.message_user(request, f"{which} processed again.", messages.SUCCESS)
+        if left := len(chosen) - len(again):
+            self.message_user(
+                request,
+                f"{left} left as it is: processed again is only what failed or had nothing to do.",
+                messages.WARNING,
+            )
+
+
+@admin.register(CreditMemo)
+class CreditMemoAdmin(ByIdAdmin):
+    """The documents that Digital River made out for refunds."""
+
+    list_display = ("memo_id", "order", "refund", "file_id", "created_at")
+    list_select_related = ("order", "refund")
+    search_fields = ("memo_id",)
+
+
+_PLANNED = _money("planned_amount", "planned")
+
+
+@admin.register(CloseOut)
+class CloseOutAdmin(RecordAdmin):
+    """Close-outs, and how far each came."""
+
+    list_display = ("created_at", "order", "state", _PLANNED, "created_by", "outcome")
+    list_select_related = ("order", "created_by")
+    list_filter = ("state",)
+    fields = (
+        "order",
+        "state",
+        _PLANNED,
+        "reason",
+        "reason_text",
+        "note",
+        "created_by",
+        "created_at",
+        "next_step_at",
+        "finished_at",
+        "outcome",
+    )
+    readonly_fields = (_PLANNED,)
+
+
+@admin.register(ReconciliationRun)
+class ReconciliationRunAdmin(RecordAdmin):
+    """Reconciliations, and how far each came; the desk's own page has their control totals."""
+
+    list_display = (
+        "started_at",
+        "state",
+        "since",
+        "order",
+        "theirs_read",
+        "ours_read",
+        "adopted",
+        "open_differences",
+        "started_by",
+        "outcome",
+    )
+    list_select_related = ("order", "started_by")
+    list_filter = ("state",)
+
+
+@admin.register(Difference)
+class DifferenceAdmin(RecordAdmin):
+    """What was found not to be as it should be, and how it was resolved."""
+
+    list_display = ("found_at", "kind", "order", "refund", "explanation", "resolution")
+    list_select_related = ("order", "refund")
+    list_filter = ("kind", "resolution")
+    fields = readonly_fields = (
+        "kind",
+        "explanation",
+        "order",
+        "refund",
+        _money("our_amount", "ours"),
+        _money("their_amount", "theirs"),
+        "our_state",
+        "their_state",
+        "digital_river_id",
+        "digital_river_order_id",
+        "found_at",
+        "last_seen_at",
+        "resolution",
+        "note",
+        "resolved_by",
+        "resolved_at",
+        "run",
+    )

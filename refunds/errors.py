@@ -12,6 +12,8 @@
     ├── DraftClosed              the draft was submitted, discarded or has expired
     ├── MoveForbidden            a refund cannot go from its state to the one asked for
     ├── PermissionMissing        the person is not in the permission set
+    ├── ReconciliationRefused    a reconciliation cannot be begun or carried on now
+    ├── DifferenceUnresolved     a difference cannot be resolved in the way asked for
     └── RecordUnusable           a Salesforce record that cannot be mirrored
 
 The module knows nothing of Django, of the database or of the wire.
@@ -81,6 +83,14 @@ class MoveForbidden(RefundDeskError):
 
 class PermissionMissing(RefundDeskError):
     """The person may not do this: not in the permission set."""
+
+
+class ReconciliationRefused(RefundDeskError):
+    """A reconciliation cannot be begun or carried on now; the sentence says why."""
+
+
+class DifferenceUnresolved(RefundDeskError):
+    """A difference cannot be resolved in the way asked for; nothing was changed."""
 
 
 class RecordUnusable(RefundDeskError):

@@ -16,7 +16,7 @@ from django.utils import formats, timezone
 
 from refunds.errors import RefundDeskError
 from refunds.ledger import LineLeft
-from refunds.models import Grounds, Refund, RefundReason
+from refunds.models import Grounds, Order, Refund, RefundReason
 from refunds.money import minor_units, parse_amount, smallest
 from refunds.options import (
     WITH_AMOUNT,
@@ -53,8 +53,8 @@ class OptionFields:
     amount: forms.BoundField | None
 
 
-class OptionForm(forms.Form):
-    """Why and what to refund."""
+class GroundsForm(forms.Form):
+    """Why to refund."""
 
     reason = forms.ModelChoiceField(
         queryset=RefundReason.objects.filter(active=True),
@@ -73,14 +73,6 @@ class OptionForm(forms.Form):
             "max_length": "The reason is too long: Digital River takes at most 64 characters."
         },
     )
-    option = forms.ChoiceField(
-        choices=[(option.value, option.label) for option in Option],
-        widget=forms.RadioSelect,
-        error_messages={
-            "required": "Choose a refund option.",
-            "invalid_choice": "Choose a refund option from the list.",
-        },
-    )
     note = forms.CharField(
         label="Internal note",
         required=False,
@@ -96,6 +88,76 @@ class OptionForm(forms.Form):
         help_text="The address of the support ticket.",
         error_messages={"invalid": "Enter the ticket's full address, such as https://…"},
     )
+
+    def clean(self) -> dict[str, Any]:
+        """Ask for the rep's own words where the reason needs them."""
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        reason = cleaned.get("reason")
+        if (
+            reason is not None
+            and reason.needs_text
+            and not cleaned.get("reason_text")
+            and not self.has_error("reason_text")
+        ):
+            self.add_error("reason_text", f"Write the reason for “{reason.label}”.")
+        return cleaned
+
+    @property
+    def grounds(self) -> Grounds:
+        """Why the rep refunds; of a valid form."""
+        return Grounds(
+            reason=self.cleaned_data["reason"],
+            words=self.cleaned_data["reason_text"],
+            note=self.cleaned_data["note"],
+            ticket_url=self.cleaned_data["ticket_url"],
+        )
+
+
+class CloseOutForm(GroundsForm):
+    """Why to close out an order, and the total the rep saw, signed so that it comes back as shown.
+
+    The template writes ``seen`` anew each time it shows the form: what was posted is of figures
+    that may not hold any more.
+    """
+
+    seen = forms.CharField(widget=forms.HiddenInput)
+
+    def __init__(self, data: Mapping[str, Any] | None = None, *, order: Order) -> None:
+        """Make the form for an order; a total of another order is not accepted."""
+        super().__init__(data)
+        self._salt = f"refunds.close-out.{order.pk}"
+
+    def signed(self, total: Decimal) -> str:
+        """Return the total and the present moment, to be carried by the page."""
+        carried = {"total": str(total), "at": timezone.now().isoformat()}
+        return signing.dumps(carried, salt=self._salt)
+
+    def clean_seen(self) -> tuple[Decimal, datetime]:
+        """Read the total and the moment back. Refuses what this desk did not sign."""
+        try:
+            carried = signing.loads(self.cleaned_data["seen"], salt=self._salt)
+        except signing.BadSignature:
+            raise forms.ValidationError(
+                "This page is not one the desk made for this order. Look at it again; nothing "
+                "was sent."
+            ) from None
+        return Decimal(carried["total"]), datetime.fromisoformat(carried["at"])
+
+
+class OptionForm(GroundsForm):
+    """Why and what to refund."""
+
+    option = forms.ChoiceField(
+        choices=[(option.value, option.label) for option in Option],
+        widget=forms.RadioSelect,
+        error_messages={
+            "required": "Choose a refund option.",
+            "invalid_choice": "Choose a refund option from the list.",
+        },
+    )
+
+    #: As they stand on the page, and so in the summary of what is wrong.
+    field_order = ("reason", "reason_text", "option", "note", "ticket_url")
 
     def __init__(
         self,
@@ -241,15 +303,7 @@ class OptionForm(forms.Form):
 
     def clean(self) -> dict[str, Any]:
         """Read the chosen option's fields and ask the position whether it can be refunded."""
-        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
-        reason = cleaned.get("reason")
-        if (
-            reason is not None
-            and reason.needs_text
-            and not cleaned.get("reason_text")
-            and not self.has_error("reason_text")
-        ):
-            self.add_error("reason_text", f"Write the reason for “{reason.label}”.")
+        cleaned = super().clean()
         if cleaned.get("option"):
             self._clean_selection(Option(cleaned["option"]))
         return cleaned
@@ -342,16 +396,6 @@ class OptionForm(forms.Form):
         return "option" if option in {Option.LINE_ITEMS, Option.FEES} else None
 
     @property
-    def grounds(self) -> Grounds:
-        """Why the rep refunds; of a valid form."""
-        return Grounds(
-            reason=self.cleaned_data["reason"],
-            words=self.cleaned_data["reason_text"],
-            note=self.cleaned_data["note"],
-            ticket_url=self.cleaned_data["ticket_url"],
-        )
-
-    @property
     def selection(self) -> Selection:
         """What the rep chose; of a valid form."""
         return self._selection(Option(self.cleaned_data["option"]))
@@ -406,3 +450,35 @@ class ReviewForm(forms.Form):
             at=datetime.fromisoformat(carried["at"]),
             draft_changed_at=datetime.fromisoformat(carried["draft"]),
         )
+
+
+class ReconcileForm(forms.Form):
+    """What to compare: the refunds of the last days, of all orders or of one."""
+
+    days = forms.IntegerField(
+        label="Refunds of the last days",
+        min_value=1,
+        max_value=3650,
+        initial=30,
+        widget=forms.NumberInput(attrs={"class": "form-control", "inputmode": "numeric"}),
+        error_messages={
+            "required": "Enter how many days to go back.",
+            "invalid": "Enter a whole number of days.",
+            "min_value": "Go back at least one day.",
+            "max_value": "Go back at most 3650 days; the command can go back further.",
+        },
+    )
+    order = forms.CharField(
+        label="Order number",
+        required=False,
+        max_length=60,
+        widget=forms.TextInput(
+            attrs={"class": "form-control", "autocomplete": "off", "placeholder": "All orders"}
+        ),
+    )
+
+
+class RelinkForm(forms.Form):
+    """Which of the desk's own refunds one made elsewhere is in truth."""
+
+    reference = forms.CharField(max_length=20)

@@ -127,6 +127,8 @@ class RefundFigures:
     quantities: Mapping[str, int]
     whole_order: bool
     listed: bool
+    #: The customer's bank took it back; Digital River does not count it among its refunds.
+    charged_back: bool = False
 
     @property
     def amount(self) -> Decimal:
@@ -333,7 +335,10 @@ def _available(
         return ZERO
     unlisted = add(refund.amount for refund in holding if not refund.listed)
     theirs = order.available - unlisted
-    ours = order.captured - max(order.refunded, refunded) - in_flight
+    # What the customer's bank took back is no part of what Digital River calls refunded.
+    charged_back = add(refund.amount for refund in holding if refund.charged_back)
+    given = max(order.refunded, refunded - charged_back) + charged_back
+    ours = order.captured - given - in_flight
     return max(ZERO, min(theirs, ours))
 
 

@@ -36,7 +36,7 @@ from refunds.ledger import (
     Standing,
     build,
 )
-from refunds.money import ZERO, add, format_money, is_exact, smallest
+from refunds.money import ZERO, add, format_money, is_exact, quantize, smallest
 
 
 class Option(StrEnum):
@@ -364,6 +364,8 @@ class Position:
             return self._quote(selection.option, parts, request)
         amount = choice.maximum if selection.amount is None else selection.amount
         self._check_amount(amount, choice)
+        # The database keeps four decimals of every currency; the wire gets as many as it has.
+        amount = quantize(amount, self.order.currency)
         if selection.option is Option.COMPLETE_ORDER:
             parts = self._whole_order_parts(amount)
             return self._quote(selection.option, parts, {"amount": amount})
@@ -433,7 +435,11 @@ class Position:
             raise AmountInvalid(f"Only {most} is left on the whole order.")
         request = {
             "items": [
-                {"itemId": line.line, "quantity": line.quantity, "amount": line.amount}
+                {
+                    "itemId": line.line,
+                    "quantity": line.quantity,
+                    "amount": quantize(line.amount, self.order.currency),
+                }
                 for line in lines
             ]
         }

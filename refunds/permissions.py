@@ -25,3 +25,17 @@ def require_issue(user: User | AnonymousUser) -> None:
             f"You need the permission set “{GROUP_NAME}” to make refunds. Ask your Salesforce "
             "administrator to add you."
         )
+
+
+def may_approve(user: User | AnonymousUser) -> bool:
+    """Tell whether the person looks into what is flagged and what differs."""
+    return user.has_perm(APPROVE)
+
+
+def require_approve(user: User | AnonymousUser) -> None:
+    """Raise ``PermissionMissing`` unless the person is a lead."""
+    if not may_approve(user):
+        raise PermissionMissing(
+            f"Only people in the group “{LEADS_GROUP_NAME}” can do this. Ask a lead, or your "
+            "administrator to add you."
+        )

@@ -4,7 +4,16 @@ from django.urls import path, register_converter
 from django.urls.converters import StringConverter
 from django.views.generic import RedirectView
 
-from refunds.views import drafts, orders, refunds, submission
+from refunds.views import (
+    closeouts,
+    drafts,
+    evidence,
+    orders,
+    reconciliation,
+    refunds,
+    submission,
+    webhooks,
+)
 
 
 class ReferenceConverter:
@@ -38,6 +47,22 @@ urlpatterns = [
     path("orders/<number:order_number>/refresh/", orders.order_refresh_now, name="order-refresh"),
     path("orders/<number:order_number>/refunds/", orders.order_proceed, name="order-proceed"),
     path("orders/<number:order_number>/refunds/create/", drafts.draft_begin, name="draft-begin"),
+    path("orders/<number:order_number>/close-out/", closeouts.close_out, name="close-out"),
+    path(
+        "orders/<number:order_number>/close-out/<int:pk>/",
+        closeouts.close_out_progress,
+        name="close-out-progress",
+    ),
+    path(
+        "orders/<number:order_number>/close-out/<int:pk>/check/",
+        closeouts.close_out_check_now,
+        name="close-out-check",
+    ),
+    path(
+        "orders/<number:order_number>/close-out/<int:pk>/cancel/",
+        closeouts.close_out_call_off,
+        name="close-out-cancel",
+    ),
     path("refunds/", refunds.refund_list, name="refunds"),
     path("refunds/new/", drafts.select_order, name="select-order"),
     path("refunds/<reference:reference>/", refunds.refund, name="refund"),
@@ -49,4 +74,38 @@ urlpatterns = [
     path("refunds/<reference:reference>/check/", refunds.refund_check_now, name="refund-check"),
     path("refunds/<reference:reference>/retry/", refunds.refund_send_again, name="refund-retry"),
     path("refunds/<reference:reference>/cancel/", refunds.refund_call_off, name="refund-cancel"),
+    path("refunds/<reference:reference>/evidence/", evidence.evidence, name="evidence"),
+    path(
+        "refunds/<reference:reference>/evidence.json", evidence.evidence_json, name="evidence-json"
+    ),
+    path(
+        "refunds/<reference:reference>/relink/",
+        reconciliation.refund_relink_now,
+        name="refund-relink",
+    ),
+    path("reconciliation/", reconciliation.reconciliation_list, name="reconciliations"),
+    path("reconciliation/begin/", reconciliation.reconciliation_begin, name="reconciliation-begin"),
+    path("reconciliation/<int:run_id>/", reconciliation.reconciliation, name="reconciliation"),
+    path(
+        "reconciliation/<int:run_id>/carry-on/",
+        reconciliation.reconciliation_carry_on,
+        name="reconciliation-carry-on",
+    ),
+    path("reconciliation/differences/", reconciliation.differences, name="differences"),
+    path(
+        "reconciliation/differences/<int:pk>/review/",
+        reconciliation.difference_review_now,
+        name="difference-review",
+    ),
+    path(
+        "reconciliation/differences/<int:pk>/adopt/",
+        reconciliation.difference_adopt_now,
+        name="difference-adopt",
+    ),
+    path(
+        "reconciliation/differences/<int:pk>/relink/",
+        reconciliation.difference_relink_now,
+        name="difference-relink",
+    ),
+    path("webhooks/digitalriver/", webhooks.digital_river, name="webhook"),
 ]

@@ -92,6 +92,16 @@ class Environment:
             raise ImproperlyConfigured(refusal)
         return value.rstrip("/")
 
+    def broker(self, name: str) -> str:
+        """Return the address of a message broker that Celery can use, or nothing."""
+        value = self.text(name, "")
+        if value and not value.startswith(("redis://", "rediss://", "amqp://", "amqps://")):
+            raise ImproperlyConfigured(
+                f"{name} is malformed: set it to an address such as redis://host:6379/0 or "
+                "amqp://user:password@host:5672//."
+            )
+        return value
+
     def time_zone(self, name: str, default: str) -> str:
         """Return the name of a time zone of the IANA database."""
         value = self.text(name, default)

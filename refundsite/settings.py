@@ -12,6 +12,7 @@ from typing import Any
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
+from refundsite.celery import BROKER_TIMEOUT, transport_options
 from refundsite.environment import Environment
 from refundsite.logs import configure_structlog, logging_settings
 
@@ -62,6 +63,25 @@ DIGITALRIVER_KEY_IS_LIVE = DIGITALRIVER_API_KEY.startswith(
 
 # Seconds that one call may take before its outcome counts as unknown.
 DIGITALRIVER_TIMEOUT = environment.whole_number("DIGITALRIVER_TIMEOUT", 15, minimum=1)
+
+# Calls a second that all processes together make with this key; Digital River allows 250 with a
+# live key and 25 with a test key, and the storefront's calls may count as well.
+# https://docs.digitalriver.com/digital-river-api/developer-resources/rate-limiting
+DIGITALRIVER_CALLS_PER_SECOND = environment.whole_number(
+    "DIGITALRIVER_CALLS_PER_SECOND", 200 if DIGITALRIVER_KEY_IS_LIVE else 20, minimum=1
+)
+
+# The secrets that events are signed with; several while one takes the place of another. The
+# demo's stand-in signs with the one below; without any, every event is refused.
+# https://docs.digitalriver.com/digital-river-api/order-management/events-and-webhooks-1/webhooks/digital-river-signature
+DIGITALRIVER_WEBHOOK_SECRETS = environment.words(
+    "DIGITALRIVER_WEBHOOK_SECRETS", ["whsec_refund_desk_demo"] if DEBUG else []
+)
+
+# Seconds that an event's timestamp may be off.
+DIGITALRIVER_WEBHOOK_TOLERANCE = environment.whole_number(
+    "DIGITALRIVER_WEBHOOK_TOLERANCE", 300, minimum=1
+)
 
 # https://docs.digitalriver.com/digital-river-api/administration/dashboard
 DIGITALRIVER_DASHBOARD_URL = environment.address(
@@ -124,6 +144,43 @@ STOREFRONT_REFUND_URL = environment.address("STOREFRONT_REFUND_URL")
 
 # Whom a rep without the permission set is told to ask; reads on after "ask".
 PERMISSION_CONTACT = environment.text("PERMISSION_CONTACT", "your Salesforce administrator")
+
+# Background work ------------------------------------------------------------------------------
+
+# Seconds between two rounds of the sweep by Celery's beat.
+SWEEP_SECONDS = environment.whole_number("SWEEP_SECONDS", 60, minimum=5)
+
+# https://docs.celeryq.dev/en/stable/userguide/configuration.html
+# Empty: work goes on in a thread of the process that was asked, and `manage.py sweep` by a timer
+# picks up what got lost.
+CELERY_BROKER_URL = environment.broker("CELERY_BROKER_URL")
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+# The web process that puts work off must not wait for a broker that is away: Digital River waits
+# three seconds for the answer to an event.
+CELERY_BROKER_CONNECTION_TIMEOUT = BROKER_TIMEOUT
+CELERY_BROKER_TRANSPORT_OPTIONS = transport_options(CELERY_BROKER_URL)
+# Two desks that share a broker need a queue each.
+CELERY_TASK_DEFAULT_QUEUE = environment.text("CELERY_QUEUE", "refund-desk")
+# Work is off the queue only once it is done, and goes to another worker should the one that has
+# it be killed: every task can be done twice without harm.
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TIMEZONE = "UTC"
+CELERY_IMPORTS = ["refunds.tasks"]
+CELERY_BEAT_SCHEDULE = {
+    "sweep": {
+        "task": "refunds.tasks.sweep",
+        "schedule": SWEEP_SECONDS,
+        # A round that waited longer than this is overtaken by the next one.
+        "options": {"expires": SWEEP_SECONDS},
+    },
+}
+
+# Whether work without a broker goes on in a thread; tests do it at once instead.
+QUEUE_IN_THREAD = True
 
 # Applications ---------------------------------------------------------------------------------
 
@@ -211,6 +268,10 @@ if database["ENGINE"] == "django.db.backends.sqlite3":
 else:
     # https://docs.djangoproject.com/en/5.2/ref/databases/#connection-pool
     database["CONN_MAX_AGE"] = 0
+    # After a restart of the database the pool's connections are dead: each is tried, one round
+    # trip, before a request gets it.
+    # https://docs.djangoproject.com/en/5.2/ref/settings/#conn-health-checks
+    database["CONN_HEALTH_CHECKS"] = True
     database["OPTIONS"] = {
         **database.get("OPTIONS", {}),
         "pool": {

@@ -15,10 +15,13 @@ from refunds import gateways
 from refunds.digitalriver.client import DigitalRiverClient
 from sandbox.store import Sandbox
 from sandbox.transport import in_process_for
+from tests.brokers import BROKERS, is_there
 from tests.desk import Desk, SetClock
 from tests.network import close_network
 
 NEEDS_POSTGRESQL = "needs PostgreSQL"
+NEEDS_BROKER = "needs a message broker"
+NEEDS_CLUSTER = "needs a PostgreSQL cluster of its own"
 
 # Where failures must come back the same, hypothesis walks one fixed path; elsewhere it looks
 # for new ones. How long an example takes depends on the machine, so none has a deadline.
@@ -33,7 +36,11 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: Iterable[pytest.Item]) -> None:
-    """Leave out what needs PostgreSQL where the database is another one."""
+    """Leave out what needs a broker that is away, or PostgreSQL on another database."""
+    away = [name for name in BROKERS if not is_there(name)]
+    for item in items:
+        if any(item.get_closest_marker(name) for name in away):
+            item.add_marker(pytest.mark.skip(reason=NEEDS_BROKER))
     if settings.DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
         return
     for item in items:
@@ -42,16 +49,21 @@ def pytest_collection_modifyitems(items: Iterable[pytest.Item]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """List by name the tests that were not run for want of PostgreSQL."""
-    names = sorted(
-        report.nodeid
-        for report in terminalreporter.stats.get("skipped", [])
-        if isinstance(report.longrepr, tuple) and NEEDS_POSTGRESQL in report.longrepr[2]
-    )
-    if names:
-        terminalreporter.section("not run: these need PostgreSQL (set DATABASE_URL)")
-        for name in names:
-            terminalreporter.write_line(name)
+    """List by name the tests that were not run for want of a server that they need."""
+    for reason, title in (
+        (NEEDS_POSTGRESQL, "not run: these need PostgreSQL (set DATABASE_URL)"),
+        (NEEDS_BROKER, "not run: these need Redis or RabbitMQ (set TEST_REDIS, TEST_RABBITMQ)"),
+        (NEEDS_CLUSTER, "not run: these need initdb and pg_ctl (apt-get install postgresql)"),
+    ):
+        names = sorted(
+            report.nodeid
+            for report in terminalreporter.stats.get("skipped", [])
+            if isinstance(report.longrepr, tuple) and reason in report.longrepr[2]
+        )
+        if names:
+            terminalreporter.section(title)
+            for name in names:
+                terminalreporter.write_line(name)
 
 
 @pytest.fixture(scope="session")

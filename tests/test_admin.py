@@ -13,10 +13,11 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from refunds import admin as desk_admin
-from refunds.models import Order, OrderLine, Refund, RefundReason
+from refunds.models import HistoryEntry, Order, OrderLine, Refund, RefundReason
 from refunds.options import LineSelection, Option, Selection
 from refunds.search_keys import search_key
 from refunds.services.drafts import draft_create
+from refunds.services.verification import verify_history
 from tests.desk import Desk, rep
 
 pytestmark = pytest.mark.django_db
@@ -431,6 +432,51 @@ def test_reason_not_in_use_is_deleted(pages: Client) -> None:
     pages.post(reverse("admin:refunds_refundreason_delete", args=[reason.pk]), {"post": "yes"})
 
     assert not RefundReason.objects.filter(pk=reason.pk).exists()
+
+
+def test_reason_added_changed_and_deleted_here_has_a_history(
+    pages: Client, administrator: User
+) -> None:
+    _post_reason(pages, "new")
+    reason = RefundReason.objects.get(label="A new reason")
+    address = reverse("admin:refunds_refundreason_change", args=[reason.pk])
+    assert "Added." in pages.get(address).content.decode()
+    form = {
+        "label": reason.label,
+        "wire_text": "newer",
+        "position": reason.position,
+        "history-TOTAL_FORMS": "1",
+        "history-INITIAL_FORMS": "1",
+    }
+
+    assert pages.post(address, form).status_code == 302
+    page = pages.get(address).content.decode()
+    assert "new → newer" in page
+    assert "yes → no" in page
+    pages.post(reverse("admin:refunds_refundreason_delete", args=[reason.pk]), {"post": "yes"})
+
+    entries = list(HistoryEntry.objects.filter(reason_id=reason.pk).order_by("number"))
+    assert [entry.summary for entry in entries] == ["Added.", "Changed.", "Deleted."]
+    assert [entry.actor for entry in entries] == [administrator] * 3
+    assert verify_history().findings == 0
+
+
+def test_reasons_deleted_together_each_have_their_entry(pages: Client) -> None:
+    chosen = list(RefundReason.objects.order_by("-pk")[:2])
+
+    pages.post(
+        reverse("admin:refunds_refundreason_changelist"),
+        {
+            "action": "delete_selected",
+            "_selected_action": [reason.pk for reason in chosen],
+            "post": "yes",
+        },
+    )
+
+    assert not RefundReason.objects.filter(pk__in=[reason.pk for reason in chosen]).exists()
+    for reason in chosen:
+        assert HistoryEntry.objects.filter(reason_id=reason.pk, summary="Deleted.").count() == 1
+    assert verify_history().findings == 0
 
 
 # -- the policy ------------------------------------------------------------------------------------

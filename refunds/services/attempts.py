@@ -114,13 +114,15 @@ def attempt_record(
     at = clock()
     order = Order.objects.select_for_update().get(pk=attempt.refund.order_id)
     refund = Refund.objects.select_for_update().get(pk=attempt.refund_id)
+    # A look may have found it while the call was under way.
+    attempt.refresh_from_db(fields=["digital_river_id"])
     attempt.answered_at = at
     attempt.request_id = outcome.request_id[:100]
     attempt.status = outcome.status
     if isinstance(outcome, CreatedRefund):
         attempt.answer = simplejson.dumps(dict(outcome.answer), use_decimal=True)
-        attempt.digital_river_id = outcome.refund.id
         _take_answer(order, refund, attempt, outcome, at=at, actor=actor)
+        attempt.digital_river_id = outcome.refund.id
         attempt.outcome = f"Taken on by Digital River as {outcome.refund.id}."
     else:
         attempt.outcome = _outcome(outcome)[:500]
@@ -158,6 +160,9 @@ def _take_answer(
     if refund.state != Refund.State.SUBMITTING or refund.digital_river_id:
         # It went on without this answer: a look found what was made, or others gave it up.
         known = Refund.objects.filter(digital_river_id=told.id).first()
+    if known is None and attempt.digital_river_id == told.id:
+        # Found before, failed since, and sent again as another attempt: the answer is old.
+        return
     if known is None:
         known, flag = refund_named(refund=refund, attempt=attempt, told=told, at=at, actor=actor)
     if known is None:

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from refunds import selectors
 from refunds.errors import DraftClosed, OrderNotEligible
-from refunds.models import COMMAND, Actor, Grounds, Order, OrderLine, Refund, RefundLine
+from refunds.models import SWEEP, Actor, Grounds, Order, OrderLine, Refund, RefundLine
 from refunds.options import WITH_AMOUNT, Quote, Selection
 from refunds.permissions import require_issue
 from refunds.services.orders import Clock
@@ -56,6 +56,7 @@ def draft_choose(
     """
     require_issue(user)
     at = clock()
+    _order_lock(draft)
     locked = draft_lock(draft=draft, user=user, at=at)
     lines = selectors.lines_of(locked.order)
     quote = selectors.order_position(locked.order).quote(selection)
@@ -74,6 +75,7 @@ def draft_choose(
         actor=Actor.person(user),
         at=at,
         summary=f"Chose {selection.option.label}.",
+        details={"total": quote.total, "currency": quote.currency, "reason": grounds.wire_text},
     )
     return quote
 
@@ -96,6 +98,7 @@ def _lines_save(draft: Refund, quote: Quote, lines: Sequence[OrderLine]) -> None
 def draft_discard(*, draft: Refund, user: User, clock: Clock = timezone.now) -> None:
     """Drop a draft that will not be submitted. Raises ``DraftClosed``."""
     at = clock()
+    _order_lock(draft)
     locked = draft_lock(draft=draft, user=user, at=at)
     locked.move_to(
         Refund.State.CANCELLED,
@@ -113,6 +116,7 @@ def drafts_expire(*, clock: Clock = timezone.now) -> int:
     expired = Refund.objects.filter(state=Refund.State.DRAFT, draft_expires_at__lte=at)
     for draft in expired.order_by("pk").iterator():
         with transaction.atomic():
+            _order_lock(draft)
             locked = (
                 Refund.objects.select_for_update()
                 .filter(pk=draft.pk, state=Refund.State.DRAFT, draft_expires_at__lte=at)
@@ -122,13 +126,22 @@ def drafts_expire(*, clock: Clock = timezone.now) -> int:
                 continue
             locked.move_to(
                 Refund.State.CANCELLED,
-                actor=COMMAND,
+                actor=SWEEP,
                 at=at,
                 summary="Draft expired.",
                 draft_expires_at=None,
             )
             count += 1
     return count
+
+
+def _order_lock(draft: Refund) -> None:
+    """Lock the draft's order before the draft, as everyone does who changes a refund.
+
+    PostgreSQL locks it at the commit in any case, to see that it is still there; by then another
+    may have it and wait for the draft.
+    """
+    Order.objects.select_for_update().get(pk=draft.order_id)
 
 
 def draft_lock(*, draft: Refund, user: User, at: datetime) -> Refund:

@@ -321,8 +321,9 @@ def _take_refunds(
     for told in reversed(refunds):
         known = by_id.get(told.id)
         flag = ""
-        if known is None and told.id in superseded and told.state in _GAVE_NOTHING:
-            # An earlier attempt that failed, after which the refund was sent again.
+        if known is None and told.id in superseded and told.state != "succeeded":
+            # An earlier attempt that failed, after which the refund was sent again. A list that
+            # was read before it failed still shows it as pending.
             continue
         if known is None and told.reference in attempts:
             attempt = attempts[told.reference]
@@ -375,7 +376,8 @@ def refund_named(
     does not tell of. One that waits to be sent again is then called off, lest it be sent twice.
     The caller has the order's row lock.
     """
-    if refund.state in _MAY_TURN_UP and not refund.digital_river_id:
+    superseded = attempt.digital_river_id == told.id
+    if refund.state in _MAY_TURN_UP and not refund.digital_river_id and not superseded:
         attempt.digital_river_id = told.id
         attempt.outcome = f"Found at Digital River as {told.id}."
         attempt.save(update_fields=["digital_river_id", "outcome"])

@@ -4,17 +4,20 @@ A refund is sent in three beats (see ``attempts``): what the rep saw is checked 
 in one transaction, the call is made outside any, and what came of it is written in another.
 """
 
-from collections.abc import Mapping
-from datetime import timedelta
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
 from decimal import Decimal
+from itertools import islice
 
 import structlog
 from django.contrib.auth.models import User
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from refunds import selectors
 from refunds.digitalriver.client import DigitalRiverClient
+from refunds.digitalriver.errors import NotSent, RateLimited, Unanswered
 from refunds.errors import (
     FiguresChanged,
     MoveForbidden,
@@ -22,19 +25,25 @@ from refunds.errors import (
     RefundDeskError,
 )
 from refunds.gateways import digital_river
-from refunds.models import COMMAND, Actor, Order, Refund, RefundAttempt
+from refunds.models import SWEEP, Actor, Order, Refund, RefundAttempt
 from refunds.money import format_money
 from refunds.options import Position, Quote, Seen
 from refunds.permissions import require_issue
 from refunds.services.attempts import attempt_record, attempt_send, attempt_start
 from refunds.services.drafts import draft_lock
 from refunds.services.orders import Clock, order_recount, order_refresh
-from refunds.services.settlements import next_look
+from refunds.services.settlements import next_look, refund_parts_save
 
 _logger = structlog.get_logger(__name__)
 
 #: How long a settling round keeps others off a refund it is looking at.
 _CLAIM = timedelta(minutes=5)
+#: When a refund that waits for Digital River is first tried.
+_FIRST_TRY = timedelta(minutes=1)
+#: Refunds in a row that found Digital River away, after which a round leaves the rest for later.
+_AWAY_IN_A_ROW = 3
+#: How many due refunds a round reads at once.
+_BATCH = 200
 _WITH_DIGITAL_RIVER = frozenset({Refund.State.PENDING, Refund.State.PENDING_INFORMATION})
 
 
@@ -61,16 +70,10 @@ def refund_submit(
     order_refresh(order=draft.order, actor=Actor.looking(user), clock=clock, client=client)
     with transaction.atomic(durable=True):
         at = clock()
-        order = Order.objects.select_for_update().get(pk=draft.order_id)
-        current = Refund.objects.select_for_update().get(pk=draft.pk)
-        if current.submitted_at is not None:
-            return current
-        current = draft_lock(draft=draft, user=user, at=at)
-        account = selectors.order_account(order)
-        quote = account.position.quote(selectors.selection_of(current, account.lines))
-        if quote.figures() != seen.figures or current.updated_at != seen.draft_changed_at:
-            why = _why_changed(current, account.refunds, seen)
-            raise FiguresChanged(why, seen=seen.figures, now=quote.figures())
+        locked = _draft_as_seen(draft=draft, user=user, seen=seen, at=at)
+        if isinstance(locked, Refund):
+            return locked
+        order, current, quote = locked
         attempt = attempt_start(
             refund=current,
             quote=quote,
@@ -80,6 +83,59 @@ def refund_submit(
         )
         order_recount(order=order)
     return _send(attempt, actor=actor, clock=clock, client=client)
+
+
+def refund_queue(*, draft: Refund, user: User, seen: Seen, clock: Clock = timezone.now) -> Refund:
+    """Hold a draft's money and send it once Digital River answers again; nothing is sent now.
+
+    For a rep who cannot wait while Digital River is away: what the rep saw are the last figures
+    known. Before it is sent the order is read anew, and should it then come to another amount it
+    is refused. A draft that was submitted already is returned as it stands. Raises
+    ``PermissionMissing``, ``DraftClosed``, ``FiguresChanged`` or what ``Position.quote`` raises.
+    """
+    require_issue(user)
+    with transaction.atomic(durable=True):
+        at = clock()
+        locked = _draft_as_seen(draft=draft, user=user, seen=seen, at=at)
+        if isinstance(locked, Refund):
+            return locked
+        order, current, quote = locked
+        current.move_to(
+            Refund.State.QUEUED,
+            actor=Actor.person(user),
+            at=at,
+            summary=(
+                f"Held for {format_money(quote.total, quote.currency)}; to be sent once Digital "
+                "River answers."
+            ),
+            requested_amount=quote.total,
+            submitted_at=at,
+            draft_expires_at=None,
+            next_check_at=at + _FIRST_TRY,
+        )
+        refund_parts_save(refund=current, parts=quote.parts, lines=selectors.lines_of(order))
+        order_recount(order=order)
+    return current
+
+
+def _draft_as_seen(
+    *, draft: Refund, user: User, seen: Seen, at: datetime
+) -> tuple[Order, Refund, Quote] | Refund:
+    """Lock the order and the draft and check that the figures the rep saw still hold.
+
+    Returns the refund alone where the draft was submitted already. Raises as ``refund_submit``.
+    """
+    order = Order.objects.select_for_update().get(pk=draft.order_id)
+    current = Refund.objects.select_for_update().get(pk=draft.pk)
+    if current.submitted_at is not None:
+        return current
+    current = draft_lock(draft=draft, user=user, at=at)
+    account = selectors.order_account(order)
+    quote = account.position.quote(selectors.selection_of(current, account.lines))
+    if quote.figures() != seen.figures or current.updated_at != seen.draft_changed_at:
+        why = _why_changed(current, account.refunds, seen)
+        raise FiguresChanged(why, seen=seen.figures, now=quote.figures())
+    return order, current, quote
 
 
 def refund_retry(
@@ -180,31 +236,65 @@ def refunds_settle(
     """Look at every refund whose next look is due, once. Returns how many now stand in each state.
 
     Any number may run at once: a refund is claimed before it is looked at. ``unreadable`` counts
-    those Digital River could not be asked for.
+    those Digital River could not be asked for; ``went wrong`` counts those whose trouble is in the
+    log. Once Digital River turns out to be away the rest stays due for the next round.
     """
-    now = clock()
-    due = Refund.objects.filter(next_check_at__lte=now).order_by("next_check_at", "pk")
     counts: dict[str, int] = {}
-    for pk, next_check_at in due.values_list("pk", "next_check_at")[:limit].iterator():
-        claim = clock() + _CLAIM
-        row = Refund.objects.filter(pk=pk, next_check_at=next_check_at)
-        if not row.update(next_check_at=claim):
-            continue
-        refund = Refund.objects.select_related("order").get(pk=pk)
-        # The claim is for other rounds; this one looks at the refund as it was due.
-        refund.next_check_at = next_check_at
-        try:
-            refund = refund_check(refund=refund, actor=COMMAND, clock=clock, client=client)
-            outcome = str(refund.state)
-            if refund.state in _WITH_DIGITAL_RIVER:
-                # Where nothing was new, the claim still stands.
-                again = next_look(refund, clock())
-                Refund.objects.filter(pk=pk, next_check_at=claim).update(next_check_at=again)
-        except OrderUnreadable as error:
-            outcome = "unreadable"
-            _logger.warning("refund.unreadable", reference=refund.reference, reason=str(error))
-        counts[outcome] = counts.get(outcome, 0) + 1
+    away = 0
+    for pk, due_at in islice(_due(clock()), limit):
+        outcome, found_away = _settle_due(pk, due_at, clock=clock, client=client)
+        if outcome:
+            counts[outcome] = counts.get(outcome, 0) + 1
+        away = away + 1 if found_away else 0
+        if away == _AWAY_IN_A_ROW:
+            break
     return counts
+
+
+def _due(now: datetime) -> Iterator[tuple[int, datetime]]:
+    """Return the refunds that are due, each once a round, never holding more than a batch."""
+    behind = Q()
+    while True:
+        due = Refund.objects.filter(behind, next_check_at__lte=now)
+        batch = list(
+            due.order_by("next_check_at", "pk").values_list("pk", "next_check_at")[:_BATCH]
+        )
+        if not batch:
+            return
+        for pk, at in batch:
+            assert at is not None, "what is due has a time"
+            yield pk, at
+        pk, at = batch[-1]
+        behind = Q(next_check_at__gt=at) | Q(next_check_at=at, pk__gt=pk)
+
+
+def _settle_due(
+    pk: int, due_at: datetime, *, clock: Clock, client: DigitalRiverClient | None
+) -> tuple[str, bool]:
+    """Look at one refund that is due, unless another round has it.
+
+    Returns what came of it, and whether Digital River turned out to be away.
+    """
+    claim = clock() + _CLAIM
+    if not Refund.objects.filter(pk=pk, next_check_at=due_at).update(next_check_at=claim):
+        return "", False
+    refund = Refund.objects.select_related("order").get(pk=pk)
+    # The claim is for other rounds; this one looks at the refund as it was due.
+    refund.next_check_at = due_at
+    try:
+        refund = refund_check(refund=refund, actor=SWEEP, clock=clock, client=client)
+        if refund.state in _WITH_DIGITAL_RIVER:
+            # Where nothing was new, the claim still stands.
+            again = next_look(refund, clock())
+            Refund.objects.filter(pk=pk, next_check_at=claim).update(next_check_at=again)
+    except OrderUnreadable as error:
+        _logger.warning("refund.unreadable", reference=refund.reference, reason=str(error))
+        return "unreadable", isinstance(error.__cause__, NotSent | Unanswered | RateLimited)
+    except Exception:
+        # The others must not wait for one that the desk cannot handle; it is due again later.
+        _logger.exception("refund.not_settled", reference=refund.reference)
+        return "went wrong", False
+    return str(refund.state), False
 
 
 def _send_queued(

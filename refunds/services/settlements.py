@@ -16,11 +16,13 @@ from django.db import IntegrityError, transaction
 from refunds.digitalriver import payloads
 from refunds.ledger import FEES, Component, Part, rescale
 from refunds.models import Actor, HistoryEntry, Order, OrderLine, Refund, RefundAttempt, RefundLine
-from refunds.models.refunds import LINE_PART_COLUMNS, ORDER_PART_COLUMNS
+from refunds.models.history import entry_append
+from refunds.models.refunds import LINE_PART_COLUMNS, ORDER_PART_COLUMNS, TOLD_BY_HISTORY
 from refunds.models.states import MOVES
 from refunds.money import ZERO, add, format_money, quantize
 from refunds.options import DRAWS_ON, Option, Position
 from refunds.search_keys import search_key
+from refunds.selectors import OrderAccount
 
 _logger = structlog.get_logger(__name__)
 
@@ -60,18 +62,24 @@ def refund_create(**columns: Any) -> Refund:
 
 
 def history_add(
-    *, refund: Refund, actor: Actor, at: datetime, summary: str, request_id: str = ""
+    *,
+    refund: Refund,
+    actor: Actor,
+    at: datetime,
+    summary: str,
+    request_id: str = "",
+    details: Mapping[str, object] | None = None,
 ) -> HistoryEntry:
     """Note something that happened to a refund without changing its state."""
-    return HistoryEntry.objects.create(
-        refund=refund,
+    return entry_append(
+        refund,
+        actor=actor,
         at=at,
-        actor_kind=actor.kind,
-        actor=actor.user,
+        summary=summary,
         from_state=refund.state,
         to_state=refund.state,
-        summary=summary,
         request_id=request_id,
+        details=details,
     )
 
 
@@ -151,12 +159,22 @@ def refund_take(
             **changes,
         )
     else:
+        details = {name: changes[name] for name in TOLD_BY_HISTORY if name in changes}
         if refund.is_unsettled:
             changes["next_check_at"] = next_look(refund, at)
         if changes:
             Refund.objects.filter(pk=refund.pk).update(updated_at=at, **changes)
             for name, value in changes.items():
                 setattr(refund, name, value)
+        if details:
+            history_add(
+                refund=refund,
+                actor=actor,
+                at=at,
+                summary=" ".join(["Digital River told more of it.", *remarks])[:500],
+                request_id=request_id,
+                details=details,
+            )
     _rebook(refund, lines)
 
 
@@ -213,7 +231,10 @@ def _rebook(refund: Refund, lines: Sequence[OrderLine]) -> None:
         return
     parts = refund.parts({line.pk: line.key for line in lines})
     if add(parts.values()) != refund.held_amount:
-        rebooked = rescale(parts, refund.held_amount, refund.currency)
+        rebooked = {part: amount for part, amount in parts.items() if part.component not in FEES}
+        # Digital River may have left the regulatory fees out, as it does of a partial refund.
+        if add(rebooked.values()) != refund.held_amount:
+            rebooked = rescale(parts, refund.held_amount, refund.currency)
         refund_parts_save(refund=refund, parts=rebooked, lines=lines)
 
 
@@ -278,6 +299,64 @@ def refund_adopt(
         actor=actor,
         at=at,
         summary="Found at Digital River; it was not made at this desk.",
+        details={name: getattr(refund, name) for name in TOLD_BY_HISTORY if getattr(refund, name)},
+    )
+    return refund
+
+
+def chargeback_take(
+    *,
+    order: Order,
+    account: OrderAccount,
+    amount: Decimal | None,
+    created_at: datetime | None,
+    at: datetime,
+    actor: Actor,
+) -> Refund:
+    """Book what the customer's bank took back, so that it counts as refunded.
+
+    ``amount`` is in major units of the order's currency; where Digital River did not tell it, all
+    that was not given back before counts as taken: what is closed wrongly a lead can see, what is
+    paid twice is gone. The caller has the order's row lock.
+    """
+    ledger = account.position.ledger
+    rest = max(ZERO, order.captured_amount - ledger.refunded - ledger.in_flight)
+    taken = rest if amount is None else quantize(amount, order.currency)
+    flag = ""
+    if amount is None:
+        flag = (
+            "Digital River did not say how much the customer's bank took back: all that was left "
+            "counts as taken. Compare the order in Digital River's Dashboard."
+        )
+    elif taken > rest:
+        flag = (
+            "The customer's bank took back more than was left after the refunds: the customer "
+            "may have been paid twice."
+        )
+    parts = ledger.spread(taken, list(Component))
+    refund = refund_create(
+        order=order,
+        origin=Refund.Origin.CHARGEBACK,
+        option=Option.COMPLETE_ORDER,
+        state=Refund.State.SUCCEEDED,
+        currency=order.currency,
+        requested_amount=taken,
+        accepted_amount=taken,
+        refunded_amount=taken,
+        listed=True,
+        flag=flag,
+        created_at=at,
+        updated_at=at,
+        submitted_at=created_at or at,
+        settled_at=at,
+    )
+    refund_parts_save(refund=refund, parts=parts, lines=account.lines)
+    history_add(
+        refund=refund,
+        actor=actor,
+        at=at,
+        summary=f"Chargeback: the customer's bank took back {format_money(taken, order.currency)}.",
+        details={"refunded_amount": taken, "flag": flag},
     )
     return refund
 

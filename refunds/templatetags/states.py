@@ -11,6 +11,9 @@ register = template.Library()
 @register.simple_tag
 def state(record: Order | Refund) -> str:
     """Write the state of an order or a refund."""
+    if isinstance(record, Refund) and record.origin == Refund.Origin.CHARGEBACK:
+        # That it succeeded is the bank's doing and no success of a refund's.
+        return badge("Charged back", "bad", "arrow-counterclockwise")
     tone, icon = record.state_look
     return badge(record.get_state_display(), tone, icon)
 
@@ -27,3 +30,9 @@ def badge(label: str, tone: str, icon: str) -> str:
         icon,
         label,
     )
+
+
+@register.filter
+def column_words(column: str) -> str:
+    """Write a column's name as words: ``accepted_amount`` becomes "Accepted amount"."""
+    return column.replace("_", " ").capitalize()

@@ -8,15 +8,12 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from refunds import selectors
-from refunds.errors import (
-    DraftClosed,
-    RefundDeskError,
-    SelectionInvalid,
-)
+from refunds.errors import DraftClosed, RefundDeskError
 from refunds.forms import OptionForm
 from refunds.models import Order
 from refunds.options import Position, Quote, Selection
 from refunds.services.drafts import draft_choose, draft_create, draft_discard
+from refunds.views.lists import asked_page
 from refunds.views.requests import DeskRequest
 from refunds.views.steps import (
     closed_page,
@@ -34,12 +31,10 @@ from refunds.views.steps import (
 def select_order(request: DeskRequest) -> HttpResponse:
     """First step from the navigation: list and search the orders that can be refunded now."""
     orders = Order.objects.filter(refundable=True)
-    search, after = request.GET.get("q", "")[:200], request.GET.get("after", "")
-    try:
-        page = selectors.orders_page(orders, search=search, after=after)
-    except SelectionInvalid as error:
-        messages.warning(request, str(error))
-        page = selectors.orders_page(orders, search=search)
+    search = request.GET.get("q", "")[:200]
+    page = asked_page(
+        request, lambda after: selectors.orders_page(orders, search=search, after=after)
+    )
     context = {"page": page, "search": search, "steps": steps_of(None), "current": 1}
     return render(request, "select_order.html", context)
 

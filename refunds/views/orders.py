@@ -8,10 +8,11 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from refunds import selectors
-from refunds.errors import OrderUnreadable, SelectionInvalid
+from refunds.errors import OrderUnreadable
 from refunds.filters import OrderFilter
 from refunds.models import Actor, Order
 from refunds.services.orders import order_refresh
+from refunds.views.lists import asked_page
 from refunds.views.requests import DeskRequest
 from refunds.views.steps import issuer_required
 
@@ -21,12 +22,10 @@ from refunds.views.steps import issuer_required
 def order_list(request: DeskRequest) -> HttpResponse:
     """List orders, newest first, or those that a search finds."""
     filters = OrderFilter(request.GET, queryset=Order.objects.all())
-    search, after = request.GET.get("q", "")[:200], request.GET.get("after", "")
-    try:
-        page = selectors.orders_page(filters.qs, search=search, after=after)
-    except SelectionInvalid as error:
-        messages.warning(request, str(error))
-        page = selectors.orders_page(filters.qs, search=search)
+    search = request.GET.get("q", "")[:200]
+    page = asked_page(
+        request, lambda after: selectors.orders_page(filters.qs, search=search, after=after)
+    )
     return render(
         request,
         "orders.html",

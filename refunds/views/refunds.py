@@ -8,10 +8,11 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
 from refunds import gateways, selectors
-from refunds.errors import OrderUnreadable, RefundDeskError, SelectionInvalid
+from refunds.errors import OrderUnreadable, RefundDeskError
 from refunds.filters import RefundFilter
 from refunds.models import Actor, Refund
 from refunds.services.refunds import refund_cancel, refund_check, refund_retry
+from refunds.views.lists import asked_page
 from refunds.views.requests import DeskRequest
 from refunds.views.steps import issuer_required
 
@@ -21,13 +22,12 @@ from refunds.views.steps import issuer_required
 def refund_list(request: DeskRequest) -> HttpResponse:
     """List every refund, newest first, or those that a search finds; and one's own drafts."""
     filters = RefundFilter(request.GET, queryset=Refund.objects.all())
-    search, after = request.GET.get("search", "")[:200], request.GET.get("after", "")
-    try:
-        page = selectors.refunds_page(filters.qs, search=search, after=after)
-    except SelectionInvalid as error:
-        messages.warning(request, str(error))
-        page = selectors.refunds_page(filters.qs, search=search)
+    search = request.GET.get("search", "")[:200]
+    page = asked_page(
+        request, lambda after: selectors.refunds_page(filters.qs, search=search, after=after)
+    )
     narrowed = bool(search) or filters.is_narrowed
+    is_behind = bool(request.GET.get("after"))
     return render(
         request,
         "refunds.html",
@@ -36,7 +36,7 @@ def refund_list(request: DeskRequest) -> HttpResponse:
             "form": filters.form,
             "search": search,
             "narrowed": narrowed,
-            "drafts": [] if narrowed or after else selectors.drafts_of(request.user),
+            "drafts": [] if narrowed or is_behind else selectors.drafts_of(request.user),
         },
     )
 

@@ -17,7 +17,7 @@ from refunds.errors import (
 )
 from refunds.forms import ReviewForm
 from refunds.models import Refund
-from refunds.services.refunds import refund_submit
+from refunds.services.refunds import refund_queue, refund_submit
 from refunds.views.requests import DeskRequest
 from refunds.views.steps import (
     closed_page,
@@ -43,8 +43,10 @@ def draft_review(request: DeskRequest, reference: str) -> HttpResponse:
     status = 200
     form = ReviewForm(request.POST if request.method == "POST" else None, draft=draft)
     if form.is_bound and form.is_valid():
+        # Holding it is offered where Digital River could not be asked.
+        send = refund_queue if "hold" in request.POST else refund_submit
         try:
-            refund_submit(draft=draft, user=request.user, seen=form.cleaned_data["seen"])
+            send(draft=draft, user=request.user, seen=form.cleaned_data["seen"])
         except DraftClosed:
             return closed_page(request, draft)
         except OrderUnreadable as unreadable:
@@ -72,11 +74,13 @@ def _review_page(
     review = selectors.review_view(account, draft, timezone.now())
     if error is None and review.closed is not None:
         error, status = review.closed, 409
+    is_away = bool(unreadable) or isinstance(error, OrderUnreadable)
     changed = error if isinstance(error, FiguresChanged) else None
     context = {
         "error": error,
         "changes": selectors.figure_changes(changed, account.lines) if changed else [],
         "unreadable": unreadable,
+        "may_hold": is_away,
         "review": review,
         "quote": review.quote,
         "review_form": ReviewForm.showing(review.quote, draft=draft) if review.quote else None,

@@ -9,12 +9,13 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 from playwright.sync_api import Page, expect
 
-from refunds.models import Order, Refund
+from refunds.models import Difference, Order, Refund
 from refunds.options import Option, Selection
+from refunds.services.reconciliation import reconcile
 from sandbox.faults import Fault, FaultKind
 from tests.browser.conftest import Axe, SignIn, Watch
 from tests.browser.screens import Screens
-from tests.desk import Desk, person, rep
+from tests.desk import Desk, lead, person, rep
 
 PART = Selection(Option.COMPLETE_ORDER, Decimal("1.00"))
 
@@ -144,6 +145,39 @@ def test_refusals_have_no_faults(
     look(screens, axe, draft.get_absolute_url(), "/orders/no-such-order/")
     sign_in(person("viewer"))
     look(screens, axe, "/refunds/new/", order.get_absolute_url(), "/refunds/")
+
+
+@pytest.mark.parametrize("width", [1280, 375])
+def test_leads_pages_have_no_faults_at_each_width(
+    screens: Screens, desk: Desk, axe: Axe, sign_in: SignIn, watch: Watch, width: int
+) -> None:
+    watch.expect_status(HTTPStatus.FORBIDDEN)
+    screens.page.set_viewport_size({"width": width, "height": 900})
+    look(screens, axe, "/reconciliation/")
+    sign_in(lead())
+    look(screens, axe, "/reconciliation/", "/reconciliation/differences/")
+    order = desk.order("worked_sample")
+    desk.sandbox.queue_fault(Fault(kind=FaultKind.OTHER_AMOUNT, method="POST"))
+    refund = desk.submit(order, rep(), Selection(Option.COMPLETE_ORDER, Decimal("5.00")))
+    run = reconcile(clock=desk.clock, client=desk.client)
+    Difference.objects.create(
+        kind=Difference.Kind.ORDER_EXCEEDED,
+        subject=f"order {order.pk}",
+        order=order,
+        explanation="More than was captured was refunded or is on its way.",
+        found_at=desk.clock(),
+        last_seen_at=desk.clock(),
+    )
+    for path in (
+        "/reconciliation/",
+        f"/reconciliation/{run.pk}/",
+        "/reconciliation/differences/",
+        "/orders/",
+        refund.get_absolute_url(),
+        f"{refund.get_absolute_url()}evidence/",
+    ):
+        look(screens, axe, path)
+        assert screens.fits(), path
 
 
 def test_administration_has_no_faults(

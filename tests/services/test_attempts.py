@@ -3,6 +3,7 @@
 from datetime import timedelta
 from decimal import Decimal
 
+import httpx
 import pytest
 
 from refunds.digitalriver.errors import NotSent
@@ -116,7 +117,7 @@ def test_attempt_turned_away_waits_as_long_as_told_and_is_sent_once(desk: Desk, 
     assert refund.state == State.PENDING
     last = refund.history.last()
     assert last is not None
-    assert last.actor_kind == "command"
+    assert last.actor_kind == "sweep"
     desk.clock.forward(minutes=10)
     check_settled(desk, refund.order)
 
@@ -523,6 +524,80 @@ def test_attempt_answered_after_the_next_one_was_is_kept_and_flagged(
     assert order.refunds.count() == 2
 
 
+def fail_and_send_again(desk: Desk, order: Order) -> None:
+    """Have Digital River fail the refund it has, and a rep who sees it send it again."""
+    (there,) = at_digital_river(desk, order)
+    desk.sandbox.fail_refund(there["id"], "account_closed")
+    desk.refresh(order)
+    refund = Refund.objects.get()
+    assert refund.state == State.FAILED
+    refund_retry(refund=refund, user=rep(), clock=desk.clock, client=desk.client)
+
+
+def test_attempt_answered_after_it_failed_and_was_sent_again_changes_nothing(
+    desk: Desk, wire: Wire
+) -> None:
+    """The answer tells of a refund that is known, and known to have given nothing."""
+    order = desk.order("worked_sample")
+    wire.after_post = lambda: fail_and_send_again(desk, order)
+    refund = desk.submit(order, rep(), PART)
+
+    assert refund.state == State.PENDING
+    assert refund.flag == ""
+    assert Refund.objects.count() == 1
+    first, second = refund.attempts.order_by("number")
+    assert first.digital_river_id
+    assert second.digital_river_id == refund.digital_river_id != first.digital_river_id
+    assert first.answered_at is not None
+    check_account(desk, order)
+
+
+def test_attempt_found_by_a_look_keeps_its_id_when_no_answer_comes(desk: Desk, wire: Wire) -> None:
+    """Else the failed one would be taken for the next attempt, or for one made elsewhere."""
+    order = desk.order("worked_sample")
+
+    def found_and_then_lost() -> None:
+        desk.refresh(order)
+        raise httpx.ReadTimeout("nobody answered")
+
+    wire.after_post = found_and_then_lost
+    refund = desk.submit(order, rep(), PART)
+    assert refund.state == State.PENDING
+    assert refund.attempts.get().digital_river_id == refund.digital_river_id
+
+    fail_and_send_again(desk, order)
+    desk.refresh(order)
+    refund = Refund.objects.get()
+    assert refund.state == State.PENDING
+    assert refund.flag == ""
+    check_account(desk, order)
+
+
+def test_attempt_that_failed_is_not_taken_for_the_next_one_by_a_stale_look(
+    desk: Desk, wire: Wire
+) -> None:
+    """A list that was read before it failed still shows it as pending."""
+    order = desk.order("worked_sample")
+    desk.submit(order, rep(), PART)
+
+    def fail_and_lose_the_next() -> None:
+        spoil(desk, FaultKind.LOST_AFTER)
+        fail_and_send_again(desk, order)
+        assert Refund.objects.get().state == State.UNKNOWN
+
+    wire.after_read = fail_and_lose_the_next
+    desk.refresh(order)
+    assert Refund.objects.get().state == State.UNKNOWN
+
+    desk.refresh(order)
+    refund = Refund.objects.get()
+    assert refund.state == State.PENDING
+    assert refund.flag == ""
+    first, second = refund.attempts.order_by("number")
+    assert second.digital_river_id == refund.digital_river_id != first.digital_river_id
+    check_account(desk, order)
+
+
 def test_attempt_found_by_a_look_before_its_answer_is_the_same_refund(
     desk: Desk, wire: Wire
 ) -> None:
@@ -534,6 +609,23 @@ def test_attempt_found_by_a_look_before_its_answer_is_the_same_refund(
     assert refund.state == State.PENDING
     assert Refund.objects.count() == 1
     assert refund.flag == ""
+    check_account(desk, order)
+
+
+def test_attempt_answered_while_it_counts_as_unknown_is_taken_on(desk: Desk, wire: Wire) -> None:
+    order = desk.order("worked_sample")
+
+    def others_look() -> None:
+        desk.clock.forward(seconds=lease_length().total_seconds())
+        assert settle(desk) == {"unknown": 1}
+
+    wire.before_post = others_look
+    refund = desk.submit(order, rep(), PART)
+
+    assert refund.state == State.PENDING
+    assert refund.flag == ""
+    assert Refund.objects.count() == 1
+    assert refund.attempts.get().digital_river_id == refund.digital_river_id
     check_account(desk, order)
 
 
@@ -583,3 +675,15 @@ def test_refund_without_our_reference_that_may_be_the_unknown_one_is_flagged(des
     assert f"It may be refund {unknown.reference}" in adopted.flag
     unknown.refresh_from_db()
     assert unknown.state == Refund.State.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("case", "amount", "written"),
+    [("worked_sample", "5.00", "5.00"), ("jpy", "100", "100"), ("kwd", "1.250", "1.250")],
+)
+def test_amounts_are_sent_with_the_decimals_of_their_currency(
+    desk: Desk, wire: Wire, case: str, amount: str, written: str
+) -> None:
+    desk.submit(desk.order(case), rep(), Selection(Option.COMPLETE_ORDER, Decimal(amount)))
+
+    assert str(wire.bodies[0]["amount"]) == written

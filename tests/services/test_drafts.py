@@ -282,7 +282,7 @@ def test_drafts_expire_drops_only_those_whose_time_is_up(desk: Desk) -> None:
     }
     last = Refund.objects.get(pk=old.pk).history.last()
     assert last is not None
-    assert (last.summary, last.actor_kind) == ("Draft expired.", "command")
+    assert (last.summary, last.actor_kind) == ("Draft expired.", "sweep")
 
 
 def test_draft_reason_in_the_rep_s_words_is_what_is_sent(desk: Desk, wire: Wire) -> None:

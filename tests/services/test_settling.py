@@ -190,8 +190,8 @@ def test_history_tells_every_move_with_its_actor_and_time(desk: Desk) -> None:
     assert moves == [
         ("draft", "submitting", "person"),
         ("submitting", "unknown", "person"),
-        ("unknown", "pending", "command"),
-        ("pending", "pending_information", "command"),
+        ("unknown", "pending", "sweep"),
+        ("pending", "pending_information", "sweep"),
         ("pending_information", "succeeded", "check"),
     ]
     entry = refund.history.get(to_state="pending_information", from_state="pending")

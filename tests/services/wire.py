@@ -10,8 +10,11 @@ import simplejson
 Hook = Callable[[], None]
 
 
-class KilledError(Exception):
-    """The process that sent a refund went away: nothing of what followed was written."""
+class KilledError(BaseException):
+    """The process that sent a refund went away: nothing of what followed was written.
+
+    No ``Exception``, for no handler in the code runs once a process is killed.
+    """
 
 
 class Wire(httpx.BaseTransport):
@@ -27,6 +30,8 @@ class Wire(httpx.BaseTransport):
         self.before_post: Hook | None = None
         self.after_post: Hook | None = None
         self.after_read: Hook | None = None
+        #: What Digital River takes a refund that is asked for to be, where it is not what was sent.
+        self.rewrite: Callable[[dict[str, Any]], dict[str, Any]] | None = None
 
     @property
     def posts(self) -> list[httpx.Request]:
@@ -51,6 +56,11 @@ class Wire(httpx.BaseTransport):
         if hook := self.before_post:
             self.before_post = None
             hook()
+        if self.rewrite is not None:
+            body = self.rewrite(simplejson.loads(request.content, parse_float=Decimal))
+            content = simplejson.dumps(body, use_decimal=True)
+            headers = {k: v for k, v in request.headers.items() if k != "content-length"}
+            request = httpx.Request(request.method, request.url, headers=headers, content=content)
         response = self._inner.handle_request(request)
         if hook := self.after_post:
             self.after_post = None

@@ -10,7 +10,7 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 
-from refunds.models import Order, Refund
+from refunds.models import CloseOut, Order, Refund, RefundReason
 from refunds.options import Option, Selection
 from refunds.permissions import GROUP_NAME
 from refunds.urls import urlpatterns
@@ -25,15 +25,19 @@ READ = {
     "order": "/orders/{order}/",
     "refunds": "/refunds/",
     "refund": "/refunds/{refund}/",
+    "close-out-progress": "/orders/{order}/close-out/{close_out}/",
 }
 READ_IN_THE_SET = {
     "order-proceed": "/orders/{order}/refunds/",
     "select-order": "/refunds/new/",
     "confirm": "/refunds/{refund}/confirm/",
+    "evidence": "/refunds/{refund}/evidence/",
+    "evidence-json": "/refunds/{refund}/evidence.json",
 }
 STEPS = {
     "draft-option": "/refunds/{draft}/option/",
     "draft-review": "/refunds/{draft}/review/",
+    "close-out": "/orders/{order}/close-out/",
 }
 POSTED = {
     "draft-begin": "/orders/{order}/refunds/create/",
@@ -42,24 +46,42 @@ POSTED = {
     "refund-check": "/refunds/{refund}/check/",
     "refund-retry": "/refunds/{refund}/retry/",
     "refund-cancel": "/refunds/{refund}/cancel/",
+    "close-out-check": "/orders/{order}/close-out/{close_out}/check/",
+    "close-out-cancel": "/orders/{order}/close-out/{close_out}/cancel/",
 }
+#: For leads alone; test_reconciliation.py goes through them.
+FOR_LEADS = {
+    "reconciliations",
+    "reconciliation-begin",
+    "reconciliation",
+    "reconciliation-carry-on",
+    "differences",
+    "difference-review",
+    "difference-adopt",
+    "difference-relink",
+    "refund-relink",
+}
+#: For Digital River, which signs what it posts; test_webhooks.py goes through it.
+SIGNED = {"webhook"}
 POSTED_BY_ALL = {"order-refresh": "/orders/{order}/refresh/"}
 ALL = READ | READ_IN_THE_SET | STEPS | POSTED | POSTED_BY_ALL
 
 
 @dataclass
 class Things:
-    """An order with a refund of it and a draft, both of the first rep."""
+    """An order with a refund of it, a draft and a close-out, all of the first rep."""
 
     order: Order
     refund: Refund
     draft: Refund
+    close_out: CloseOut
 
     def address(self, pattern: str) -> str:
         return pattern.format(
             order=self.order.order_number,
             refund=self.refund.reference,
             draft=self.draft.reference,
+            close_out=self.close_out.pk,
         )
 
     def unchanged(self) -> bool:
@@ -69,6 +91,7 @@ class Things:
             now.updated_at == self.draft.updated_at
             and now.state == Refund.State.DRAFT
             and Refund.objects.count() == 2
+            and CloseOut.objects.count() == 1
         )
 
 
@@ -77,11 +100,22 @@ def things(desk: Desk) -> Things:
     order = desk.order("plain_usd")
     part = Selection(Option.COMPLETE_ORDER, Decimal("5.00"))
     refund = desk.submit(order, rep(), part)
-    return Things(desk.refresh(order), refund, desk.draft(order, rep(), part))
+    close_out = CloseOut.objects.create(
+        order=order,
+        state=CloseOut.State.STOPPED,
+        currency=order.currency,
+        planned_amount=Decimal("5.00"),
+        reason=RefundReason.objects.get(label="Requested by customer"),
+        created_by=rep(),
+        created_at=desk.clock(),
+        finished_at=desk.clock(),
+        outcome="It was stopped for a test.",
+    )
+    return Things(desk.refresh(order), refund, desk.draft(order, rep(), part), close_out)
 
 
 def test_every_address_of_the_desk_is_tested() -> None:
-    assert {each.name for each in urlpatterns} == ALL.keys() | {"home"}
+    assert {each.name for each in urlpatterns} == ALL.keys() | FOR_LEADS | SIGNED | {"home"}
 
 
 def test_home_leads_to_the_orders(as_rep: DeskClient) -> None:
@@ -261,6 +295,9 @@ def test_confirm_page_of_another_reps_refund_is_not_found(
         "/orders/%00/",
         "/orders/%F0%9F%92%B8/",
         "/orders/99999999/refunds/",
+        "/orders/99999999/close-out/",
+        "/orders/99999999/close-out/1/",
+        "/orders/99999999/close-out/99999999999999999999999/",
         "/refunds/R-0000-0000/",
         "/refunds/R-0000-0000/option/",
         "/refunds/R-0000-0000/review/",
@@ -279,6 +316,9 @@ def test_what_is_not_there_is_not_found(desk: Desk, as_rep: DeskClient, address:
     [
         "/orders/99999999/refresh/",
         "/orders/99999999/refunds/create/",
+        "/orders/99999999/close-out/",
+        "/orders/99999999/close-out/1/check/",
+        "/orders/99999999/close-out/1/cancel/",
         *(
             f"/refunds/R-0000-0000/{step}/"
             for step in ("option", "total", "review", "discard", "check", "retry", "cancel")

@@ -6,6 +6,7 @@ import pytest
 
 from refunds.models import Refund
 from refunds.options import Option, Selection
+from refunds.services.refunds import refunds_settle
 from sandbox.faults import parse_fault
 from tests.desk import Desk, rep
 from tests.views.pages import DeskClient, Page
@@ -394,9 +395,89 @@ def test_submit_while_digital_river_cannot_be_read_sends_nothing_and_keeps_the_d
     assert "Keep me" in refused.text
     assert sample.draft.is_draft
     desk.sandbox.clear_faults()
+    # Nobody calls again before the time that Digital River named.
+    desk.clock.forward(seconds=61)
     assert at_digital_river(desk, sample.order) == 0
     again = sample.client.post(sample.at("review"), refused.values(submit_button(refused)))
     assert again.headers["Location"] == sample.at("confirm")
+
+
+HOLD = "Hold it and send when Digital River answers"
+
+
+def test_review_offers_no_holding_while_digital_river_answers(sample: Walk) -> None:
+    page = sample.review(option="shipping")
+    assert HOLD not in page.buttons
+    assert "Submitting is not possible now" not in page.text
+
+
+def test_review_without_digital_river_says_nothing_is_reserved_and_offers_to_hold(
+    sample: Walk, desk: Desk
+) -> None:
+    sample.choose(option="shipping")
+    down(desk)
+    page = sample.client.page(sample.at("review"))
+    assert "Submitting is not possible now: Digital River cannot be asked." in page.text
+    assert "Nothing was sent and no money is reserved" in page.text
+    assert HOLD in page.buttons
+    assert sample.draft.held_amount == 0
+
+
+def test_submit_that_could_not_ask_offers_to_hold(sample: Walk, desk: Desk) -> None:
+    page = sample.review(option="shipping")
+    down(desk)
+    response = sample.client.post(sample.at("review"), page.values(submit_button(page)))
+    assert HOLD in Page(response).buttons
+
+
+def hold(walk: Walk, desk: Desk) -> None:
+    """Choose the shipping, find Digital River away, and hold the refund."""
+    walk.choose(option="shipping")
+    down(desk)
+    page = walk.client.page(walk.at("review"))
+    response = walk.client.post(walk.at("review"), {**page.values(HOLD), "hold": "1"})
+    assert response.headers["Location"] == walk.at("confirm")
+
+
+def test_held_refund_keeps_its_money_says_what_happens_and_is_sent_by_itself(
+    sample: Walk, desk: Desk
+) -> None:
+    hold(sample, desk)
+    held = sample.draft
+    assert (held.state, held.held_amount) == (Refund.State.QUEUED, Decimal("5.40"))
+    page = sample.client.page(sample.at("confirm"))
+    assert "The refund is held and will be sent by itself; do not make another one." in page.text
+    assert "it is sent by itself once Digital River answers" in page.text
+    assert "it can still be called off" in page.text
+    text = page.root.one("div", id="customer-text").text
+    assert text.startswith("We are making a refund of USD 5.40")
+    desk.sandbox.clear_faults()
+    desk.clock.forward(minutes=2)
+    assert at_digital_river(desk, sample.order) == 0
+    refunds_settle(clock=desk.clock, client=desk.client)
+    assert at_digital_river(desk, sample.order) == 1
+    assert sample.draft.state == Refund.State.PENDING
+
+
+def test_held_refund_is_called_off_from_the_confirm_page(sample: Walk, desk: Desk) -> None:
+    hold(sample, desk)
+    page = sample.client.page(sample.at("confirm"))
+    form = page.form("Call off this refund")
+    sample.client.post(form["action"], page.values("Call off this refund"))
+    assert sample.draft.state == Refund.State.CANCELLED
+    assert sample.draft.held_amount == 0
+
+
+def test_holding_figures_that_changed_is_refused(sample: Walk, desk: Desk) -> None:
+    sample.choose(option="shipping")
+    down(desk)
+    page = sample.client.page(sample.at("review"))
+    desk.sandbox.clear_faults()
+    desk.submit(sample.order, rep("rep2"), Selection(Option.SHIPPING, amount=Decimal("1.00")))
+    down(desk)
+    response = sample.client.post(sample.at("review"), {**page.values(HOLD), "hold": "1"})
+    assert response.status_code == 409
+    assert sample.draft.is_draft
 
 
 @pytest.mark.parametrize(

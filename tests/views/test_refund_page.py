@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 from pytest_django import Settings
 
-from refunds.models import Refund
+from refunds.models import WEBHOOK, CreditMemo, Refund
 from refunds.options import Option, Selection
+from refunds.selectors import order_account
+from refunds.services.settlements import chargeback_take
 from sandbox.faults import parse_fault
 from tests.desk import Desk, rep
 from tests.views.pages import DeskClient, Page
@@ -67,7 +69,11 @@ def make(desk: Desk, state: str) -> Made:
         STATE.PENDING_INFORMATION: {"information_expires_at": desk.clock.now + timedelta(days=30)},
         STATE.CANCELLED: {"settled_at": desk.clock.now, "next_check_at": None},
         STATE.SUBMITTING: {},
+        STATE.RELINKED: {"next_check_at": None, "digital_river_id": ""},
     }
+    if state == STATE.RELINKED:
+        other = desk.submit(order, rep("rep2"), Selection(Option.TAX))
+        forced[state]["relinked_to"] = other
     if state in forced:
         Refund.objects.filter(pk=refund.pk).update(state=state, **forced[state])
     assert made.now.state == state
@@ -100,6 +106,9 @@ def test_pages_tell_the_state_the_next_step_and_what_to_tell_the_customer(
         assert STATE(state).meaning in page.text
         if state != STATE.CANCELLED:
             assert "Next: " in page.text
+        if state == STATE.RELINKED:
+            # What to tell the customer is told by the refund it turned out to be.
+            continue
         text = page.root.one("div", id="customer-text").text
         assert made.refund.reference in text
         assert made.refund.order.order_number in text
@@ -171,7 +180,8 @@ def test_flag_is_shown(desk: Desk, as_rep: DeskClient) -> None:
     )
     refund = desk.submit(desk.order("worked_sample"), rep(), Selection(Option.SHIPPING))
     page = as_rep.page(f"/refunds/{refund.reference}/")
-    assert "Flagged for a lead: Digital River took USD 5.00; USD 5.40 was asked for." in page.text
+    remark = "Digital River took USD 5.00; USD 5.40 was asked for."
+    assert f"Flagged for a lead to look into: {remark}" in page.text
     assert "Accepted by Digital River USD 5.00" in page.text
     assert "A lead will look into it." in as_rep.page(f"/refunds/{refund.reference}/confirm/").text
 
@@ -224,6 +234,87 @@ def test_confirm_of_a_draft_leads_to_its_option(desk: Desk, as_rep: DeskClient) 
     draft = desk.draft(desk.order("worked_sample"), rep(), Selection(Option.SHIPPING))
     response = as_rep.get(f"/refunds/{draft.reference}/confirm/")
     assert response.headers["Location"] == f"/refunds/{draft.reference}/option/"
+
+
+def test_flag_is_shown_to_a_lead_as_theirs_to_look_into(desk: Desk, as_lead: DeskClient) -> None:
+    made = make(desk, STATE.PENDING)
+    Refund.objects.filter(pk=made.refund.pk).update(flag="It is odd.")
+    page = as_lead.page(made.address)
+    assert "Flagged for you and other leads to look into: It is odd." in page.text
+
+
+def test_unknown_outcome_says_do_not_refund_again_and_when_the_desk_looks_next(
+    desk: Desk, as_rep: DeskClient
+) -> None:
+    made = make(desk, STATE.UNKNOWN)
+    sentence = "We do not know yet whether Digital River took this; do not refund again."
+    for address in (made.confirm, made.address):
+        page = as_rep.page(address)
+        assert sentence in page.text
+        assert made.now.next_check_at is not None
+        assert f"Next: the desk looks at Digital River at {made.now.next_check_at:%H:%M} UTC" in (
+            page.text
+        )
+    assert CHECK in as_rep.page(made.address).buttons
+
+
+def test_relinked_refund_leads_to_the_one_it_is(desk: Desk, as_rep: DeskClient) -> None:
+    made = make(desk, STATE.RELINKED)
+    page = as_rep.page(made.address)
+    assert made.now.relinked_to is not None
+    assert page.has_link(made.now.relinked_to.get_absolute_url())
+    assert not page.root.all("div", id="customer-text")
+
+
+def charged_back(desk: Desk) -> Refund:
+    """Return what stands for a chargeback of all of an order."""
+    order = desk.order("worked_sample")
+    return chargeback_take(
+        order=order,
+        account=order_account(order),
+        amount=None,
+        created_at=None,
+        at=desk.clock(),
+        actor=WEBHOOK,
+    )
+
+
+def test_chargeback_has_words_of_its_own(desk: Desk, as_rep: DeskClient) -> None:
+    refund = charged_back(desk)
+    page = as_rep.page(refund.get_absolute_url())
+    assert page.main.one("h1").text == f"Chargeback {refund.reference}"
+    assert page.title.startswith(f"Chargeback {refund.reference}")
+    assert "The customer’s bank took this money back from us" in page.text
+    assert "Charged back" in page.root.one("p", class_="confirm-line").text
+    assert "Do not refund this money again" in page.text
+    assert "Option Chargeback" in page.text
+    assert "By Customer’s bank" in page.text
+    for untrue in ("Succeeded:", "Complete Order", "5 to 10 business days", "has sent the money"):
+        assert untrue not in page.text
+    text = page.root.one("div", id="customer-text").text
+    assert "Please ask your bank" in text
+    assert "USD" not in text
+    assert page.buttons == []
+    listed = as_rep.page("/refunds/")
+    assert f"{refund.reference} " in listed.text
+    assert "Charged back Flagged Customer’s bank" in listed.text
+
+
+def test_credit_memos_are_listed_on_the_refund_and_the_order(
+    desk: Desk, as_rep: DeskClient
+) -> None:
+    made = make(desk, STATE.SUCCEEDED)
+    assert "Credit memos" not in as_rep.page(made.address).text
+    order = made.refund.order
+    columns = {"order": order, "created_at": desk.clock(), "file_id": "file_of_it"}
+    CreditMemo.objects.create(memo_id="memo_one", refund=made.refund, **columns)
+    CreditMemo.objects.create(memo_id="memo_two", **columns)
+    page = as_rep.page(made.address)
+    assert "memo_one file_of_it" in page.text
+    assert "memo_two" not in page.text
+    page = as_rep.page(order.get_absolute_url())
+    assert f"memo_one {made.refund.reference} file_of_it" in page.text
+    assert "memo_two not told" in page.text
 
 
 # -- what is offered -------------------------------------------------------------------------------
