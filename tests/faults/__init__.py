@@ -1,0 +1,1 @@
+"""Breaks things on purpose: by chance and on a schedule, and for real."""
