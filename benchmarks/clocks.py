@@ -63,6 +63,26 @@ def clock_here() -> Clock:
     return WallClock()
 
 
+def processor_seconds(process: int) -> float:
+    """Return the processor time of the processes below this one so far, of all their threads.
+
+    Those of PostgreSQL that work for the database at hand count too, save the one that serves the
+    caller. 0 where Linux does not tell.
+    """
+    children = Path(f"/proc/{process}/task/{process}/children")
+    processes = children.read_text().split() if children.exists() else []
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pid FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+            found = [str(pid) for (pid,) in cursor.fetchall()]
+        processes += [pid for pid in found if _serves_here(Path(f"/proc/{pid}/schedstat"))]
+    threads = (each for pid in processes for each in Path(f"/proc/{pid}/task").glob("*/schedstat"))
+    return sum(int(each.read_text().split()[0]) for each in threads) / 1e9
+
+
 def _serves_here(schedule: Path) -> bool:
     try:
         return b"postgres" in (schedule.parent / "cmdline").read_bytes() and schedule.exists()

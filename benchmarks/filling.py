@@ -69,15 +69,15 @@ _Row = TypeVar("_Row", bound=Model)
 def fill(place: Place) -> None:
     """Make the tables and the rows of the place at hand."""
     call_command("migrate", verbosity=0)
-    people = list(_people())
+    reps = list(people())
     records = place.sandbox.salesforce_records()[: min(SHOP_ORDERS, place.orders)]
     with transaction.atomic():
         for record in records:
             order_refresh(order=order_mirror(record=order_record(record)))
     patterns = list(Order.objects.order_by("pk"))
     with transaction.atomic():
-        _bulk(_copies(patterns, len(records) + 1, place.orders))
-        _refunds(people, place.orders // ORDERS_PER_REFUND)
+        bulk_create(_copies(patterns, len(records) + 1, place.orders))
+        _refunds(reps, place.orders // ORDERS_PER_REFUND)
     if connection.vendor == "postgresql":
         # What PostgreSQL does by itself within a minute or so of such a change.
         with connection.cursor() as cursor:
@@ -89,7 +89,8 @@ def fill(place: Place) -> None:
             cursor.execute("ANALYZE")
 
 
-def _people() -> Iterator[User]:
+def people() -> Iterator[User]:
+    """Make twenty reps."""
     group = Group.objects.get(name=GROUP_NAME)
     for number in range(1, 21):
         last_name = LAST_NAMES[number * 2]
@@ -100,7 +101,8 @@ def _people() -> Iterator[User]:
         yield user
 
 
-def _bulk(rows: Iterable[_Row]) -> None:
+def bulk_create(rows: Iterable[_Row]) -> None:
+    """Insert rows of one model, however many, a batch at a time."""
     rest = iter(rows)
     while batch := list(islice(rest, BATCH)):
         type(batch[0])._default_manager.bulk_create(batch)
@@ -158,9 +160,10 @@ def _refunds(people: Sequence[User], wanted: int) -> None:
             pass
         taken.add(digits)
         refunds.append(_refund(order, digits, dice, people, reasons))
-    _bulk(refunds)
-    _bulk(_attempt(refund) for refund in refunds)
-    _bulk(entry for refund in refunds for entry in _history(refund))
+    bulk_create(refunds)
+    bulk_create(_attempt(refund) for refund in refunds)
+    bulk_create(entry for refund in refunds for entry in _history(refund))
+    Refund.objects.bulk_update(refunds, ["history_length", "history_head"], batch_size=BATCH)
 
 
 def _refund(
@@ -221,16 +224,24 @@ def _attempt(refund: Refund) -> RefundAttempt:
 
 
 def _history(refund: Refund) -> Iterator[HistoryEntry]:
+    """Return the refund's history, chained, and note its end on the refund."""
     assert refund.submitted_at is not None
     states = ["", "draft", "submitting", "pending", refund.state]
+    number, head = 0, ""
     for before, after in pairwise(states):
         if before != after:
-            yield HistoryEntry(
+            number += 1
+            entry = HistoryEntry(
                 refund=refund,
+                number=number,
                 at=refund.submitted_at,
                 actor_kind=HistoryEntry.ActorKind.PERSON,
                 actor=refund.created_by,
                 from_state=before,
                 to_state=after,
                 summary=f"Now {after}.",
+                previous_hash=head,
             )
+            entry.hash = head = entry.computed_hash
+            yield entry
+    refund.history_length, refund.history_head = number, head

@@ -65,10 +65,10 @@ def open_order(place: Place, case: str, user: User) -> Opened:
     lines = selectors.order_position(order).ledger.lines
     line = max(lines, key=lambda line: line.units or 0)
     unit = Selection(Option.LINE_ITEMS, lines=(LineSelection(line.figures.line, 1),))
-    settled = _submit(order, user, unit)
+    settled = submit(order, user, unit)
     place.sandbox.settle_now(settled.digital_river_id)
     settled = refund_check(refund=settled, actor=CHECK)
-    pending = _submit(order, user, unit)
+    pending = submit(order, user, unit)
     begun, chosen = draft_create(order=order, user=user), _draft(order, user, unit)
     position = selectors.order_position(order)
     form = OptionForm(position=position, draft=begun)
@@ -93,7 +93,8 @@ def _draft(order: Order, user: User, selection: Selection) -> Refund:
     return Refund.objects.get(pk=draft.pk)
 
 
-def _submit(order: Order, user: User, selection: Selection) -> Refund:
+def submit(order: Order, user: User, selection: Selection) -> Refund:
+    """Refund this of the order, as a rep does."""
     draft = _draft(order, user, selection)
     quote = selectors.order_position(order).quote(selection)
     seen = Seen(quote.figures(), draft.updated_at, draft_changed_at=draft.updated_at)
@@ -223,14 +224,14 @@ def _far(rows: Any, column: str) -> str:
     """Return the cursor of a full page far down a list, newest first."""
     place = _far_down(rows)
     row = rows.order_by(f"-{column}", "-id")[place : place + 1].get()
-    return selectors._write_cursor(getattr(row, column), row.pk)
+    return selectors.write_cursor(getattr(row, column), row.pk)
 
 
 def _far_number(orders: Any) -> str:
     """Return the cursor of a full page far down a search that every order number matches."""
     place = _far_down(orders)
     row = orders.order_by("number_key", "-ordered_at", "-id")[place : place + 1].get()
-    return selectors._write_cursor(row.number_key, row.ordered_at, row.pk)
+    return selectors.write_cursor(row.number_key, row.ordered_at, row.pk)
 
 
 def _far_down(rows: Any) -> int:
