@@ -8,6 +8,7 @@ from refunds.models.pace import CallPace, Watermark
 from refunds.models.reasons import Grounds, RefundReason
 from refunds.models.reconciliation import ControlTotal, Difference, ReconciliationRun
 from refunds.models.refunds import Refund, RefundAttempt, RefundLine
+from refunds.models.salesforce import Membership, SalesforceTask, SetAside, SyncRun
 
 __all__ = [
     "CHECK",
@@ -23,6 +24,7 @@ __all__ = [
     "Event",
     "Grounds",
     "HistoryEntry",
+    "Membership",
     "Order",
     "OrderLine",
     "ReconciliationRun",
@@ -30,5 +32,8 @@ __all__ = [
     "RefundAttempt",
     "RefundLine",
     "RefundReason",
+    "SalesforceTask",
+    "SetAside",
+    "SyncRun",
     "Watermark",
 ]

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from refunds.models.reasons import RefundReason
     from refunds.models.refunds import Refund
+    from refunds.models.salesforce import Membership
 
 #: Goes into every hash, so that the way it is made can change one day.
 HASH_VERSION = "1"
@@ -57,6 +58,13 @@ class HistoryEntry(models.Model):
         blank=True,
         related_name="history",
     )
+    membership = models.ForeignKey(
+        "refunds.Membership",
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="history",
+    )
     #: The entry's place in its chain, from 1 on.
     number = models.PositiveIntegerField()
     at = models.DateTimeField()
@@ -84,9 +92,11 @@ class HistoryEntry(models.Model):
         constraints = (
             models.UniqueConstraint(fields=["refund", "number"], name="history_refund_once"),
             models.UniqueConstraint(fields=["reason", "number"], name="history_reason_once"),
+            models.UniqueConstraint(fields=["membership", "number"], name="history_member_once"),
             models.CheckConstraint(
-                condition=Q(refund__isnull=True, reason__isnull=False)
-                | Q(refund__isnull=False, reason__isnull=True),
+                condition=Q(refund__isnull=False, reason__isnull=True, membership__isnull=True)
+                | Q(refund__isnull=True, reason__isnull=False, membership__isnull=True)
+                | Q(refund__isnull=True, reason__isnull=True, membership__isnull=False),
                 name="history_of_one_thing",
             ),
         )
@@ -110,7 +120,12 @@ class HistoryEntry(models.Model):
         The same for the entry that is written and for the one that is read back, on every
         database: moments have microseconds at most, and details are kept as text.
         """
-        subject = f"refund {self.refund_id}" if self.refund_id else f"reason {self.reason_id}"
+        if self.refund_id:
+            subject = f"refund {self.refund_id}"
+        elif self.membership_id:
+            subject = f"membership {self.membership_id}"
+        else:
+            subject = f"reason {self.reason_id}"
         content = [
             HASH_VERSION,
             subject,
@@ -184,7 +199,7 @@ COMMAND = Actor(HistoryEntry.ActorKind.COMMAND)
 
 
 def entry_append(
-    subject: "Refund | RefundReason",
+    subject: "Refund | RefundReason | Membership",
     *,
     actor: Actor,
     at: datetime,

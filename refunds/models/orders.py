@@ -48,6 +48,14 @@ class Order(models.Model):
     buyer_email = models.CharField("buyer's email", max_length=254, blank=True)
     ordered_at = models.DateTimeField()
     salesforce_modified_at = models.DateTimeField("modified in Salesforce", null=True, blank=True)
+    fraud_state = models.CharField("Digital River fraud state", max_length=24, blank=True)
+    payment_status = models.CharField("Digital River payment status", max_length=40, blank=True)
+    payment_failure_reason = models.CharField(max_length=1000, blank=True)
+    customer_type = models.CharField(max_length=24, blank=True)
+    selling_entity = models.CharField(max_length=255, blank=True)
+    has_landed_cost = models.BooleanField(default=False)
+    #: Deleted there, and kept here because of its refunds.
+    salesforce_deleted_at = models.DateTimeField("deleted in Salesforce", null=True, blank=True)
 
     digital_river_id = models.CharField("Digital River id", max_length=128, blank=True)
     state = models.CharField(
@@ -182,6 +190,7 @@ class OrderLine(models.Model):
     quantity = models.PositiveIntegerField()
     fulfilled_quantity = models.PositiveIntegerField("fulfilled", null=True, blank=True)
     cancelled_quantity = models.PositiveIntegerField("cancelled", default=0)
+    open_quantity = models.PositiveIntegerField("open", null=True, blank=True)
     product_amount = MoneyField("product amount", default=ZERO)
     tax_amount = MoneyField("tax", default=ZERO)
     fees_amount = MoneyField("fees", default=ZERO)
