@@ -14,6 +14,7 @@
     ├── PermissionMissing        the person is not in the permission set
     ├── ReconciliationRefused    a reconciliation cannot be begun or carried on now
     ├── DifferenceUnresolved     a difference cannot be resolved in the way asked for
+    ├── OrderNotFetched          an order could not be had from Salesforce
     └── RecordUnusable           a Salesforce record that cannot be mirrored
 
 The module knows nothing of Django, of the database or of the wire.
@@ -91,6 +92,10 @@ class ReconciliationRefused(RefundDeskError):
 
 class DifferenceUnresolved(RefundDeskError):
     """A difference cannot be resolved in the way asked for; nothing was changed."""
+
+
+class OrderNotFetched(RefundDeskError):
+    """An order could not be had from Salesforce; whether it is there may not be known."""
 
 
 class RecordUnusable(RefundDeskError):

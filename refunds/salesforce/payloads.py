@@ -162,6 +162,25 @@ def lengthened_id(identifier: str) -> str:
     return short + suffix
 
 
+def mended_id(identifier: str) -> str:
+    """Return the 18-character form of an id, its capitals put right where they got lost.
+
+    Of 18 characters the last three say which of the others are capitals, so an id that was typed
+    or passed on without regard to case is the same id; one of 15 characters has nothing to mend
+    it by. Raises ``ValueError`` as ``lengthened_id`` does.
+    """
+    if not _LONG_ID.fullmatch(identifier):
+        return lengthened_id(identifier)
+    mended = ""
+    suffix = identifier[15:].upper()
+    for start, letter in zip((0, 5, 10), suffix, strict=True):
+        # What no suffix can have is not found, and the check at the end refuses the id.
+        capitals = _SUFFIX_LETTERS.find(letter)
+        for place, mark in enumerate(identifier[start : start + 5]):
+            mended += mark.upper() if capitals >> place & 1 else mark.lower()
+    return lengthened_id(mended + suffix)
+
+
 def _line(fields: "_Fields", currency: str) -> OrderLineRecord:
     product = fields.related("Product2")
     return OrderLineRecord(
