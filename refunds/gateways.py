@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
 import httpx
+import requests
 import structlog
 from django.conf import settings
 from django.db import Error
@@ -17,6 +18,8 @@ from django.utils.module_loading import import_string
 from refunds.digitalriver.client import DigitalRiverClient
 from refunds.digitalriver.pace import LONGEST_RETRY_AFTER
 from refunds.models import CallPace
+from refunds.salesforce.client import SalesforceClient
+from refunds.salesforce.signing_in import Credentials
 
 _logger = structlog.get_logger(__name__)
 
@@ -25,6 +28,10 @@ _LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 APPLICATION_ID = "refund-desk/1.0"
 #: The stand-in inside this process has no address; requests need one all the same.
 _IN_PROCESS_ADDRESS = "http://sandbox.invalid"
+#: Neither has it a domain, and one on a port of its own takes calls for any.
+_STAND_IN_DOMAIN = "sandbox.my"
+#: Seconds that one call may take for which somebody waits; it is made a few times at most.
+_PATIENCE_OF_A_PERSON = 5.0
 
 
 @lru_cache(maxsize=1)
@@ -44,6 +51,47 @@ def digital_river() -> DigitalRiverClient:
             key=settings.DIGITALRIVER_API_KEY,
             calls_per_second=settings.DIGITALRIVER_CALLS_PER_SECOND,
         ),
+    )
+
+
+@lru_cache(maxsize=1)
+def salesforce() -> SalesforceClient:
+    """Return the client for Salesforce, or for the stand-in where the settings name it.
+
+    It signs in at its first call. Only where ``salesforce_is_configured``.
+    """
+    return _salesforce(timeout=settings.SALESFORCE_TIMEOUT)
+
+
+@lru_cache(maxsize=1)
+def salesforce_in_a_hurry() -> SalesforceClient:
+    """Return the client for what a person waits for: as ``salesforce``, with less patience."""
+    return _salesforce(timeout=min(_PATIENCE_OF_A_PERSON, settings.SALESFORCE_TIMEOUT))
+
+
+def _salesforce(*, timeout: float) -> SalesforceClient:
+    adapter: requests.adapters.BaseAdapter | None = None
+    if settings.SALESFORCE_TRANSPORT:
+        adapter = import_string(settings.SALESFORCE_TRANSPORT)()
+    return SalesforceClient(
+        credentials=Credentials(
+            domain=settings.SALESFORCE_DOMAIN or _STAND_IN_DOMAIN,
+            consumer_key=settings.SALESFORCE_CONSUMER_KEY,
+            consumer_secret=settings.SALESFORCE_CONSUMER_SECRET,
+            private_key=settings.SALESFORCE_PRIVATE_KEY,
+            username=settings.SALESFORCE_USERNAME,
+        ),
+        version=settings.SALESFORCE_API_VERSION,
+        url=settings.SALESFORCE_URL,
+        timeout=timeout,
+        adapter=adapter,
+    )
+
+
+def salesforce_is_configured() -> bool:
+    """Tell whether the settings name a Salesforce organisation, or its stand-in."""
+    return bool(
+        settings.SALESFORCE_DOMAIN or settings.SALESFORCE_URL or settings.SALESFORCE_TRANSPORT
     )
 
 
@@ -134,3 +182,13 @@ def dashboard_order_address(digital_river_id: str) -> str:
     https://docs.digitalriver.com/digital-river-api/administration/dashboard/order-management/orders
     """
     return f"{settings.DIGITALRIVER_DASHBOARD_URL}/orderdetails?id={digital_river_id}"
+
+
+def salesforce_order_address(salesforce_id: str) -> str:
+    """Return the address of an order in Salesforce; empty where no links are wanted.
+
+    https://developer.salesforce.com/docs/component-library/documentation/en/lwc/lwc.use_navigate_url_addressable
+    """
+    if not settings.SALESFORCE_ADDRESS:
+        return ""
+    return f"{settings.SALESFORCE_ADDRESS}/lightning/r/Order/{salesforce_id}/view"

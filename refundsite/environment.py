@@ -7,13 +7,19 @@ The errors of this module:
     may be a secret.
 """
 
+import ipaddress
+import re
 from collections.abc import Mapping, Sequence
 from datetime import date
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import environ
+import iso4217
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from django.conf import global_settings
 from django.core.exceptions import ImproperlyConfigured
 
@@ -35,6 +41,7 @@ class Environment:
         """Read from ``variables``, a copy of ``os.environ`` in all but tests."""
         self._environ = environ.Env()
         self._environ.ENVIRON = {name: value for name, value in variables.items() if value.strip()}
+        self._emptied = {name for name, value in variables.items() if not value.strip()}
 
     def text(self, name: str, default: str | None = None, *, hint: str = "a value") -> str:
         """Return the text of ``name``, trimmed; without a default it must be set."""
@@ -91,6 +98,87 @@ class Environment:
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ImproperlyConfigured(refusal)
         return value.rstrip("/")
+
+    def server(self, name: str) -> str:
+        """Return the address of a server alone, without a path, or nothing."""
+        value = self.address(name)
+        parts = urlsplit(value)
+        if parts.path or parts.query or parts.fragment or "@" in parts.netloc:
+            raise ImproperlyConfigured(
+                f"{name} is malformed: set it to a server alone, such as https://host.example."
+            )
+        return value
+
+    def matching(self, name: str, pattern: str, hint: str, default: str) -> str:
+        """Return the text of ``name`` where all of it matches the pattern."""
+        value = self.text(name, default)
+        if value != default and not re.fullmatch(pattern, value):
+            raise ImproperlyConfigured(f"{name} is malformed: set it to {hint}.")
+        return value
+
+    def host_part(self, name: str, ending: str, example: str) -> str:
+        """Return the part of a host's name before ``ending``, with which it may be written."""
+        value = self.text(name, "").lower().removesuffix(ending)
+        label = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+        if value and not re.fullmatch(rf"{label}(\.{label})*", value):
+            raise ImproperlyConfigured(
+                f"{name} is malformed: set it to the part of the address before {ending}, such "
+                f"as {example}, without https://."
+            )
+        return value
+
+    def namespace(self, name: str, default: str) -> str:
+        """Return a package's namespace. Set to ``none``, or set and empty, it is no namespace."""
+        if name in self._emptied or self.text(name, default).lower() == "none":
+            return ""
+        return self.matching(
+            name,
+            r"[A-Za-z](?!\w*__)[A-Za-z0-9_]{0,13}[A-Za-z0-9]",
+            "the namespace of Digital River's package, or to none",
+            default,
+        )
+
+    def currency(self, name: str) -> str:
+        """Return the ISO 4217 code of a currency, or nothing."""
+        value = self.text(name, "").upper()
+        if not value:
+            return ""
+        try:
+            exponent = iso4217.Currency(value).exponent
+        except ValueError:
+            exponent = None
+        # Gold and the code for no currency have no minor units.
+        if exponent is None:
+            raise ImproperlyConfigured(
+                f"{name} is malformed: set it to the ISO code of a currency, such as EUR."
+            )
+        return value
+
+    def private_key(self, name: str) -> str:
+        """Return the RSA key that the file ``name`` holds, or nothing where it is not set.
+
+        It must be in PEM form without a password.
+        """
+        path = self.text(name, "")
+        if not path:
+            return ""
+        try:
+            key = Path(path).read_text(encoding="ascii")
+        except (OSError, UnicodeDecodeError):
+            raise ImproperlyConfigured(
+                f"{name} cannot be read: set it to a file with the private key that the desk may "
+                "read."
+            ) from None
+        try:
+            loaded = load_pem_private_key(key.encode(), password=None)
+        except (TypeError, ValueError):
+            loaded = None
+        if not isinstance(loaded, RSAPrivateKey):
+            raise ImproperlyConfigured(
+                f"{name} holds no key that can sign: set it to a file with an RSA private key in "
+                "PEM form and without a password."
+            )
+        return key
 
     def broker(self, name: str) -> str:
         """Return the address of a message broker that Celery can use, or nothing."""
@@ -149,3 +237,12 @@ class Environment:
         if not settings.get("NAME"):
             raise ImproperlyConfigured(refusal)
         return settings
+
+
+def is_loopback(address: str) -> bool:
+    """Tell whether an http or https address is on this machine."""
+    host = urlsplit(address).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

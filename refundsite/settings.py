@@ -13,7 +13,7 @@ from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
 from refundsite.celery import BROKER_TIMEOUT, transport_options
-from refundsite.environment import Environment
+from refundsite.environment import Environment, is_loopback
 from refundsite.logs import configure_structlog, logging_settings
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -134,7 +134,116 @@ SANDBOX_SETTLE_SECONDS = environment.whole_number("SANDBOX_SETTLE_SECONDS", 20)
 # The password of the demo accounts.
 DEMO_PASSWORD = environment.text("DEMO_PASSWORD", "refunds-demo")
 
+# Salesforce -----------------------------------------------------------------------------------
+
+# The part of the address before .salesforce.com: the My Domain name (acme.my), or login or test
+# for the JWT flow. Empty, with SALESFORCE_URL empty as well, means no Salesforce, or the stand-in
+# inside this process where that may run.
+# https://help.salesforce.com/s/articleView?id=sf.domain_name_overview.htm
+SALESFORCE_DOMAIN = environment.host_part("SALESFORCE_DOMAIN", ".salesforce.com", "acme.my")
+
+# Points all calls at another server, such as the stand-in on a port of its own.
+SALESFORCE_URL = environment.server("SALESFORCE_URL")
+
+# What a stand-in takes; Salesforce itself gets nothing by default.
+STAND_IN_KEY = "stand-in-consumer-key"
+STAND_IN_SECRET = "stand-in-consumer-secret"  # noqa: S105 -- opens nothing but the stand-in
+
+# https://help.salesforce.com/s/articleView?id=sf.connected_app_client_credentials_setup.htm
+SALESFORCE_CONSUMER_KEY = environment.text(
+    "SALESFORCE_CONSUMER_KEY",
+    None if SALESFORCE_DOMAIN else STAND_IN_KEY,
+    hint="the consumer key of the desk's connected app in Salesforce",
+)
+
+# https://help.salesforce.com/s/articleView?id=sf.remoteaccess_oauth_jwt_flow.htm
+# The key that signs the JWT and the user that it signs for, in place of a secret.
+SALESFORCE_PRIVATE_KEY = environment.private_key("SALESFORCE_PRIVATE_KEY_FILE")
+SALESFORCE_USERNAME = environment.text("SALESFORCE_USERNAME", "")
+SALESFORCE_CONSUMER_SECRET = environment.text(
+    "SALESFORCE_CONSUMER_SECRET",
+    "" if SALESFORCE_DOMAIN or SALESFORCE_PRIVATE_KEY else STAND_IN_SECRET,
+)
+if SALESFORCE_CONSUMER_SECRET and SALESFORCE_PRIVATE_KEY:
+    raise ImproperlyConfigured(
+        "SALESFORCE_CONSUMER_SECRET and SALESFORCE_PRIVATE_KEY_FILE are both set: set the secret "
+        "for the client credentials flow, or the key file with SALESFORCE_USERNAME for JWT."
+    )
+if not (SALESFORCE_CONSUMER_SECRET or SALESFORCE_PRIVATE_KEY):
+    raise ImproperlyConfigured(
+        "SALESFORCE_CONSUMER_SECRET is not set although SALESFORCE_DOMAIN is: set it to the "
+        "consumer secret, or set SALESFORCE_PRIVATE_KEY_FILE and SALESFORCE_USERNAME for JWT."
+    )
+if SALESFORCE_PRIVATE_KEY and not SALESFORCE_USERNAME:
+    raise ImproperlyConfigured(
+        "SALESFORCE_USERNAME is not set although SALESFORCE_PRIVATE_KEY_FILE is: set it to the "
+        "username of the integration user in Salesforce."
+    )
+if SALESFORCE_CONSUMER_SECRET and SALESFORCE_DOMAIN in ("login", "test"):
+    raise ImproperlyConfigured(
+        "SALESFORCE_DOMAIN is malformed: set it to the My Domain name, such as acme.my; the "
+        "client credentials flow does not work at login or test."
+    )
+if (
+    SALESFORCE_URL.startswith("http://")
+    and not is_loopback(SALESFORCE_URL)
+    and (
+        SALESFORCE_PRIVATE_KEY
+        or SALESFORCE_CONSUMER_KEY != STAND_IN_KEY
+        or SALESFORCE_CONSUMER_SECRET != STAND_IN_SECRET
+    )
+):
+    raise ImproperlyConfigured(
+        "SALESFORCE_URL is not encrypted although it gets credentials of Salesforce: set it to an "
+        "address that starts with https://, or leave the credentials out for the stand-in."
+    )
+
+# https://developer.salesforce.com/docs/atlas.en-us.api_rest.meta/api_rest/intro_rest_versions.htm
+SALESFORCE_API_VERSION = environment.matching(
+    "SALESFORCE_API_VERSION", r"[1-9][0-9]{1,2}\.0", "a version such as 60.0", "60.0"
+)
+
+# What the names of the package's fields begin with; none or empty where they begin with nothing.
+# https://developer.salesforce.com/docs/atlas.en-us.pkg2_dev.meta/pkg2_dev/sfdx_dev_dev2gp_namespace.htm
+SALESFORCE_NAMESPACE = environment.namespace("SALESFORCE_NAMESPACE", "digitalriverv3")
+
+# The currency of an organisation without multiple currencies, whose records do not name one.
+# https://help.salesforce.com/s/articleView?id=sf.admin_currency.htm
+SALESFORCE_CURRENCY = environment.currency("SALESFORCE_CURRENCY")
+
+# Seconds to wait for a connection, and for each piece of an answer.
+# https://requests.readthedocs.io/en/latest/user/advanced/#timeouts
+SALESFORCE_TIMEOUT = environment.whole_number("SALESFORCE_TIMEOUT", 20, minimum=1)
+
+# The dotted path of a callable that returns the requests adapter of the in-process stand-in;
+# empty means that calls go over the network. Only `refunds.gateways` reads it.
+# https://requests.readthedocs.io/en/latest/user/advanced/#transport-adapters
+SALESFORCE_TRANSPORT = (
+    ""
+    if SALESFORCE_DOMAIN or SALESFORCE_URL or SANDBOX_REFUSAL
+    else "sandbox.salesforce.transport.in_process"
+)
+
+# Seconds between two looks at what changed in Salesforce, and at the members of the permission
+# set, by Celery's beat; 0 turns it off.
+# https://docs.celeryq.dev/en/stable/userguide/periodic-tasks.html
+SALESFORCE_SYNC_SECONDS = environment.whole_number("SALESFORCE_SYNC_SECONDS", 300)
+SALESFORCE_PERMISSION_SET_SECONDS = environment.whole_number(
+    "SALESFORCE_PERMISSION_SET_SECONDS", 900
+)
+
+# Whether a Task is made on the Salesforce order when a refund settles.
+# https://developer.salesforce.com/docs/atlas.en-us.object_reference.meta/object_reference/sforce_api_objects_task.htm
+SALESFORCE_TASKS = environment.flag("SALESFORCE_TASKS", default=False)
+
+# Where links to records in Salesforce lead; empty means no links.
+# https://help.salesforce.com/s/articleView?id=sf.domain_name_url_formats.htm
+SALESFORCE_ADDRESS = environment.address("SALESFORCE_ADDRESS")
+
 # The desk -------------------------------------------------------------------------------------
+
+# The desk's own address, for links that lead back to it from Salesforce; empty means no links.
+DESK_ADDRESS = environment.address("DESK_ADDRESS")
 
 # Hours after which a refund that was begun and not submitted is dropped.
 DRAFT_HOURS = environment.whole_number("DRAFT_HOURS", 24, minimum=1)
@@ -178,6 +287,12 @@ CELERY_BEAT_SCHEDULE = {
         "options": {"expires": SWEEP_SECONDS},
     },
 }
+if SALESFORCE_PERMISSION_SET_SECONDS:
+    CELERY_BEAT_SCHEDULE["permission set"] = {
+        "task": "refunds.tasks.sync_permission_set",
+        "schedule": SALESFORCE_PERMISSION_SET_SECONDS,
+        "options": {"expires": SALESFORCE_PERMISSION_SET_SECONDS},
+    }
 
 # Whether work without a broker goes on in a thread; tests do it at once instead.
 QUEUE_IN_THREAD = True
@@ -215,7 +330,7 @@ MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
-    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "refunds.sessions.DeskAuthenticationMiddleware",
     "refundsite.logs.RequestLogMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
