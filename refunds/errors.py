@@ -12,6 +12,7 @@
     ├── DraftClosed              the draft was submitted, discarded or has expired
     ├── MoveForbidden            a refund cannot go from its state to the one asked for
     ├── PermissionMissing        the person is not in the permission set
+    ├── PermissionSetRefused     the permission set cannot be taken over from Salesforce now
     ├── ReconciliationRefused    a reconciliation cannot be begun or carried on now
     ├── DifferenceUnresolved     a difference cannot be resolved in the way asked for
     ├── OrderNotFetched          an order could not be had from Salesforce
@@ -84,6 +85,10 @@ class MoveForbidden(RefundDeskError):
 
 class PermissionMissing(RefundDeskError):
     """The person may not do this: not in the permission set."""
+
+
+class PermissionSetRefused(RefundDeskError):
+    """The permission set cannot be taken over from Salesforce now; nothing was changed."""
 
 
 class ReconciliationRefused(RefundDeskError):

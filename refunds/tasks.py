@@ -2,12 +2,17 @@
 
 from contextlib import suppress
 
+import structlog
 from celery import shared_task
 
-from refunds.errors import ReconciliationRefused
+from refunds.errors import PermissionSetRefused, ReconciliationRefused
 from refunds.services import sweeping
 from refunds.services.events import event_process
+from refunds.services.permission_set import permission_set_keep_up
 from refunds.services.reconciliation import reconciliation_carry_on
+from refunds.services.salesforce_tasks import salesforce_task_send
+
+_logger = structlog.get_logger(__name__)
 
 
 @shared_task(name="refunds.tasks.process_event")
@@ -27,3 +32,18 @@ def reconcile(run: int) -> None:
 def sweep() -> None:
     """Do one round of everything that is due."""
     sweeping.sweep()
+
+
+@shared_task(name="refunds.tasks.send_salesforce_task")
+def send_salesforce_task(task: int) -> None:
+    """Make one Task in Salesforce."""
+    salesforce_task_send(task_id=task)
+
+
+@shared_task(name="refunds.tasks.sync_permission_set")
+def sync_permission_set() -> None:
+    """Take over who has the permission set in Salesforce, if that is due."""
+    try:
+        permission_set_keep_up()
+    except PermissionSetRefused as error:
+        _logger.warning("permission_set.refused", reason=str(error))

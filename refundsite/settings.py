@@ -330,7 +330,7 @@ MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
-    "refunds.sessions.DeskAuthenticationMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
     "refundsite.logs.RequestLogMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -434,6 +434,8 @@ AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_VERBOSE = False
 
 # https://docs.djangoproject.com/en/5.2/ref/settings/#sessions
+# The desk's own, in the database: whoever leaves the permission set is signed out everywhere.
+SESSION_ENGINE = "refunds.models.sessions"
 SESSION_COOKIE_AGE = environment.whole_number("SESSION_HOURS", 8, minimum=1) * 3600
 SESSION_EXPIRE_AT_BROWSER_CLOSE = True
 SESSION_COOKIE_HTTPONLY = True

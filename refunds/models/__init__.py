@@ -9,6 +9,7 @@ from refunds.models.reasons import Grounds, RefundReason
 from refunds.models.reconciliation import ControlTotal, Difference, ReconciliationRun
 from refunds.models.refunds import Refund, RefundAttempt, RefundLine
 from refunds.models.salesforce import Membership, SalesforceTask, SetAside, SyncRun
+from refunds.models.sessions import DeskSession
 
 __all__ = [
     "CHECK",
@@ -20,6 +21,7 @@ __all__ = [
     "CloseOut",
     "ControlTotal",
     "CreditMemo",
+    "DeskSession",
     "Difference",
     "Event",
     "Grounds",

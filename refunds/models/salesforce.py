@@ -131,6 +131,8 @@ class Membership(Chained):
     salesforce_user_id = models.CharField("Salesforce user", max_length=18, blank=True)
     since = models.DateTimeField()
     ended_at = models.DateTimeField(null=True, blank=True)
+    #: How often the person was signed out everywhere; a session knows how often before it began.
+    sign_outs = models.PositiveIntegerField("signed out everywhere", default=0)
 
     class Meta:
         ordering = ("user",)

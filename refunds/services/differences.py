@@ -33,6 +33,7 @@ from refunds.models import (
 from refunds.money import ZERO, add, format_money
 from refunds.permissions import require_approve
 from refunds.services.orders import Clock, order_recount, order_refresh
+from refunds.services.salesforce_tasks import salesforce_task_add
 from refunds.services.settlements import history_add, next_look, refund_parts_save
 
 _logger = structlog.get_logger(__name__)
@@ -322,6 +323,7 @@ def _relink(
         next_check_at=None if settled else next_look(own, at),
         **taken,
     )
+    salesforce_task_add(refund=own, at=at)
     parts = own.parts({line.pk: line.key for line in lines})
     if own.held_amount and add(parts.values()) != own.held_amount:
         parts = rescale(parts, own.held_amount, own.currency)

@@ -23,6 +23,7 @@ from refunds.money import ZERO, add, format_money, quantize
 from refunds.options import DRAWS_ON, Option, Position
 from refunds.search_keys import search_key
 from refunds.selectors import OrderAccount
+from refunds.services.salesforce_tasks import salesforce_task_add
 
 _logger = structlog.get_logger(__name__)
 
@@ -158,6 +159,7 @@ def refund_take(
             request_id=request_id,
             **changes,
         )
+        salesforce_task_add(refund=refund, at=at)
     else:
         details = {name: changes[name] for name in TOLD_BY_HISTORY if name in changes}
         if refund.is_unsettled:

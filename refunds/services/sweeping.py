@@ -15,8 +15,10 @@ from refunds.services.closeouts import closeouts_continue
 from refunds.services.drafts import drafts_expire
 from refunds.services.events import events_catch_up, events_process
 from refunds.services.orders import Clock
+from refunds.services.permission_set import permission_set_keep_up
 from refunds.services.reconciliation_runs import reconciliations_take_up
 from refunds.services.refunds import refunds_settle
+from refunds.services.salesforce_tasks import salesforce_tasks_send
 from refunds.services.standing_check import standing_check
 
 _logger = structlog.get_logger(__name__)
@@ -43,6 +45,8 @@ def sweep(
         "drafts expired": lambda: drafts_expire(clock=clock),
         "reconciliations taken up": lambda: reconciliations_take_up(clock=clock),
         "breaches": lambda: standing_check(clock=clock),
+        "Salesforce tasks": lambda: salesforce_tasks_send(clock=clock),
+        "permission set": lambda: permission_set_keep_up(clock=clock),
     }
     done: dict[str, Done] = {}
     for name, step in steps.items():
