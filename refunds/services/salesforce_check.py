@@ -296,7 +296,7 @@ def _package_is_missing(order: Description, fields: queries.Fields) -> str:
     if "DR_Order_Id__c" in order.fields:
         return "its fields begin with no namespace here. Set SALESFORCE_NAMESPACE=none."
     return (
-        f"{fields.custom('DR_Order_Id__c')} is not to be seen: install Digital River's package, give "
-        "the integration user its permission set “DigitalRiver Connector - Integration”, or "
+        f"{fields.custom('DR_Order_Id__c')} is not to be seen: install Digital River's package, "
+        "give the integration user its “DigitalRiver Connector - Integration” permission set, or "
         "set SALESFORCE_NAMESPACE to the package's."
     )
