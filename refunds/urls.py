@@ -11,6 +11,7 @@ from refunds.views import (
     orders,
     reconciliation,
     refunds,
+    salesforce,
     submission,
     webhooks,
 )
@@ -106,6 +107,17 @@ urlpatterns = [
         "reconciliation/differences/<int:pk>/relink/",
         reconciliation.difference_relink_now,
         name="difference-relink",
+    ),
+    path("salesforce/orders/look-up/", salesforce.salesforce_look_up, name="salesforce-look-up"),
+    path(
+        "salesforce/orders/<str:identifier>/refunds/",
+        salesforce.salesforce_order,
+        name="salesforce-order",
+    ),
+    path(
+        "salesforce/orders/<str:identifier>/refunds/fetch/",
+        salesforce.salesforce_order_fetch,
+        name="salesforce-order-fetch",
     ),
     path("webhooks/digitalriver/", webhooks.digital_river, name="webhook"),
 ]

@@ -14,6 +14,7 @@ from refunds.models import Order
 from refunds.options import Position, Quote, Selection
 from refunds.services.drafts import draft_choose, draft_create, draft_discard
 from refunds.views.lists import asked_page
+from refunds.views.lookups import look_up_of
 from refunds.views.requests import DeskRequest
 from refunds.views.steps import (
     closed_page,
@@ -35,7 +36,13 @@ def select_order(request: DeskRequest) -> HttpResponse:
     page = asked_page(
         request, lambda after: selectors.orders_page(orders, search=search, after=after)
     )
-    context = {"page": page, "search": search, "steps": steps_of(None), "current": 1}
+    context = {
+        "page": page,
+        "search": search,
+        "look_up": look_up_of(request, page, search, selecting=True),
+        "steps": steps_of(None),
+        "current": 1,
+    }
     return render(request, "select_order.html", context)
 
 

@@ -7,12 +7,13 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from refunds import selectors
+from refunds import gateways, selectors
 from refunds.errors import OrderUnreadable
 from refunds.filters import OrderFilter
 from refunds.models import Actor, Order
 from refunds.services.orders import order_refresh
 from refunds.views.lists import asked_page
+from refunds.views.lookups import look_up_of
 from refunds.views.requests import DeskRequest
 from refunds.views.steps import issuer_required
 
@@ -33,6 +34,7 @@ def order_list(request: DeskRequest) -> HttpResponse:
             "page": page,
             "form": filters.form,
             "search": search,
+            "look_up": look_up_of(request, page, search),
             "narrowed": bool(search) or filters.is_narrowed,
         },
     )
@@ -43,15 +45,18 @@ def order_list(request: DeskRequest) -> HttpResponse:
 def order(request: DeskRequest, order_number: str) -> HttpResponse:
     """Show one order from the mirror; its money is read anew after loading when it is old."""
     found = get_object_or_404(Order, order_number=order_number)
-    view = selectors.order_view(selectors.order_account(found), timezone.now())
-    return render(request, "order.html", {"view": view, "order": found})
+    return render(request, "order.html", _order_context(found, selectors.order_account(found)))
 
 
 @login_required
 @require_POST
 def order_refresh_now(request: DeskRequest, order_number: str) -> HttpResponse:
-    """Read the order's money from Digital River; htmx gets the page's body, others the page."""
+    """Read the order's money from Digital River; htmx gets the page's body, others the page.
+
+    The page is the order's, or the Proceed page where ``proceed`` is posted.
+    """
     found = get_object_or_404(Order, order_number=order_number)
+    proceed = bool(request.POST.get("proceed"))
     unreadable, account = "", None
     try:
         account = order_refresh(order=found, actor=Actor.looking(request.user))
@@ -60,12 +65,15 @@ def order_refresh_now(request: DeskRequest, order_number: str) -> HttpResponse:
     if not request.htmx:
         if unreadable:
             messages.warning(request, unreadable)
-        return redirect(found)
-    view = selectors.order_view(account or selectors.order_account(found), timezone.now())
+        return redirect("refunds:order-proceed", order_number) if proceed else redirect(found)
     return render(
         request,
-        "_order_body.html",
-        {"view": view, "order": found, "unreadable": unreadable, "refreshed": True},
+        "_proceed_body.html" if proceed else "_order_body.html",
+        {
+            **_order_context(found, account or selectors.order_account(found)),
+            "unreadable": unreadable,
+            "refreshed": True,
+        },
     )
 
 
@@ -73,7 +81,15 @@ def order_refresh_now(request: DeskRequest, order_number: str) -> HttpResponse:
 @issuer_required
 @require_safe
 def order_proceed(request: DeskRequest, order_number: str) -> HttpResponse:
-    """Say what the Refunds action of an order leads to, before it does."""
+    """Say what the Refunds action of an order leads to; its money is read anew when it is old."""
     found = get_object_or_404(Order, order_number=order_number)
-    view = selectors.order_view(selectors.order_account(found), timezone.now())
-    return render(request, "order_proceed.html", {"view": view, "order": found})
+    context = _order_context(found, selectors.order_account(found))
+    return render(request, "order_proceed.html", context)
+
+
+def _order_context(order: Order, account: selectors.OrderAccount) -> dict[str, object]:
+    return {
+        "view": selectors.order_view(account, timezone.now()),
+        "order": order,
+        "salesforce_address": gateways.salesforce_order_address(order.salesforce_id),
+    }

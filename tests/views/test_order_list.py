@@ -132,10 +132,13 @@ def test_list_is_empty_before_anything_is_mirrored(as_rep: DeskClient) -> None:
 
 
 def test_list_leads_to_the_order_and_shows_its_money(three: None, as_rep: DeskClient) -> None:
-    make_order(60000009, left_amount=Decimal(0), refundable=False, ordered_at=DAY).save()
+    nothing_left = {"left_amount": Decimal(0), "refundable": False, "ordered_at": DAY}
+    make_order(60000008, **nothing_left).save()
+    make_order(60000009, **nothing_left, refreshed_at=DAY).save()
     page = as_rep.page("/orders/?q=6000000")
     assert page.has_link("/orders/60000001/")
-    first, second = page.root.all("tr")[1:]
+    first, unread, second = page.root.all("tr")[1:]
+    assert unread.text.endswith("USD 40.00 not read yet")
     assert "Müller & Söhne GmbH" in first.text
     assert first.text.endswith("USD 40.00 USD 40.00")
     assert second.text.endswith("USD 40.00 nothing")
