@@ -54,6 +54,7 @@ from refunds.salesforce.errors import (
     SignInRefused,
     Unanswered,
     Unreachable,
+    UnreadableAnswer,
 )
 from refunds.salesforce.refusals import from_answer, from_network, session_is_over, unreadable
 from refunds.salesforce.signing_in import Credentials, Session, answered_at, sign_in
@@ -429,9 +430,12 @@ def _spoken(action: Callable[[_Link], _Read], link: _Link, *, sending: bool) -> 
 
 
 def _may_be_repeated(error: Exception) -> bool:
-    if isinstance(error, RecordLocked):
-        return True
-    return isinstance(error, Unreachable) and error.code != "REDIRECT"
+    if isinstance(error, UnreadableAnswer):
+        # Most that makes no sense is an answer cut short on its way.
+        return error.code != "TOO_LARGE"
+    if isinstance(error, Unreachable):
+        return error.code != "REDIRECT"
+    return isinstance(error, RecordLocked)
 
 
 def _expired(error: SalesforceError) -> LocatorExpired:

@@ -82,13 +82,13 @@ RECORDED = [
     (Answer(403, "<html>Blocked by your proxy, Jane Doe</html>"), Unreachable, 3),
     (Answer(400, {"error": "unsupported"}), Unreachable, 3),
     (Answer(400, []), Unreachable, 3),
-    (Answer(200, "<html>Sign in to the hotel's network</html>"), UnreadableAnswer, 1),
-    (Answer(200, b"\xff\xfe"), UnreadableAnswer, 1),
-    (Answer(200, "[" * 100_000), UnreadableAnswer, 1),
-    (Answer(200, [1, 2]), UnreadableAnswer, 1),
-    (Answer(200, {"totalSize": 1, "done": True}), UnreadableAnswer, 1),
-    (Answer(200, {"totalSize": 1, "done": True, "records": [1]}), UnreadableAnswer, 1),
-    (Answer(200, {"totalSize": 1, "done": False, "records": []}), UnreadableAnswer, 1),
+    (Answer(200, "<html>Sign in to the hotel's network</html>"), UnreadableAnswer, 3),
+    (Answer(200, b"\xff\xfe"), UnreadableAnswer, 3),
+    (Answer(200, "[" * 100_000), UnreadableAnswer, 3),
+    (Answer(200, [1, 2]), UnreadableAnswer, 3),
+    (Answer(200, {"totalSize": 1, "done": True}), UnreadableAnswer, 3),
+    (Answer(200, {"totalSize": 1, "done": True, "records": [1]}), UnreadableAnswer, 3),
+    (Answer(200, {"totalSize": 1, "done": False, "records": []}), UnreadableAnswer, 3),
 ]
 
 

@@ -55,7 +55,7 @@ def test_client_credentials_go_to_my_domain() -> None:
     (asked,) = wire.sign_ins
     assert asked.url == "https://acme.my.salesforce.com/services/oauth2/token"
     assert form(asked.body) == {"grant_type": ["client_credentials"]}
-    basic = asked.headers["Authorization"].removeprefix("Basic ")
+    basic = str(asked.headers["Authorization"]).removeprefix("Basic ")
     assert base64.b64decode(basic).decode() == f"{KEY}:{SECRET}"
 
 
@@ -166,16 +166,16 @@ def test_clock_that_is_off_does_not_matter_to_a_secret() -> None:
     [
         (Answer(500, {"error": "unknown_error"}), Unreachable, 3),
         (Answer(503, "<html>down</html>"), Unreachable, 3),
-        (Answer(403, "<html>Blocked</html>"), UnreadableAnswer, 1),
-        (Answer(200, "<html>Sign in to the hotel</html>"), UnreadableAnswer, 1),
-        (Answer(200, []), UnreadableAnswer, 1),
-        (Answer(200, {"access_token": TOKEN}), UnreadableAnswer, 1),
-        (Answer(200, {"instance_url": "https://acme.my.salesforce.com"}), UnreadableAnswer, 1),
-        (signed_in(token="two words"), UnreadableAnswer, 1),
-        (signed_in(token="line\nbreak"), UnreadableAnswer, 1),
-        (signed_in(instance_url="acme"), UnreadableAnswer, 1),
-        (signed_in(instance_url="https://user@evil.example"), UnreadableAnswer, 1),
-        (signed_in(instance_url="https://evil.example/path"), UnreadableAnswer, 1),
+        (Answer(403, "<html>Blocked</html>"), UnreadableAnswer, 3),
+        (Answer(200, "<html>Sign in to the hotel</html>"), UnreadableAnswer, 3),
+        (Answer(200, []), UnreadableAnswer, 3),
+        (Answer(200, {"access_token": TOKEN}), UnreadableAnswer, 3),
+        (Answer(200, {"instance_url": "https://acme.my.salesforce.com"}), UnreadableAnswer, 3),
+        (signed_in(token="two words"), UnreadableAnswer, 3),
+        (signed_in(token="line\nbreak"), UnreadableAnswer, 3),
+        (signed_in(instance_url="acme"), UnreadableAnswer, 3),
+        (signed_in(instance_url="https://user@evil.example"), UnreadableAnswer, 3),
+        (signed_in(instance_url="https://evil.example/path"), UnreadableAnswer, 3),
     ],
 )
 def test_answer_without_a_session_is_no_session(
