@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, cast
 import simplejson
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.auth.admin import GroupAdmin, UserAdmin
+from django.contrib.auth.models import Group, User
 from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
 from django.db import transaction
-from django.db.models import Model, Q, QuerySet
+from django.db.models import Case, Exists, Model, OuterRef, Q, QuerySet, Value, When
 from django.http import HttpRequest
 from django.utils.functional import cached_property
 from django.utils.html import format_html
@@ -27,6 +29,7 @@ from refunds.models import (
     Difference,
     Event,
     HistoryEntry,
+    Membership,
     Order,
     OrderLine,
     ReconciliationRun,
@@ -34,16 +37,17 @@ from refunds.models import (
     RefundAttempt,
     RefundLine,
     RefundReason,
+    SalesforceTask,
 )
 from refunds.money import format_money
-from refunds.permissions import APPROVE
+from refunds.permissions import APPROVE, GROUP_NAME, LEADS_GROUP_NAME
 from refunds.search_keys import prefix_range, search_key
 from refunds.services.events import event_process_again
+from refunds.services.memberships import is_member, membership_set_by_hand
 from refunds.services.reasons import reason_delete, reason_save
+from refunds.services.salesforce_tasks import salesforce_task_try_again
 
 if TYPE_CHECKING:
-    from django.contrib.auth.models import User
-
     AnyAdmin = admin.ModelAdmin[Any]
     AnyPaginator = Paginator[Any]
     OrderLines = admin.TabularInline[OrderLine, Order]
@@ -52,13 +56,14 @@ if TYPE_CHECKING:
     History = admin.TabularInline[HistoryEntry, Refund]
     Reasons = admin.ModelAdmin[RefundReason]
     ReasonForm = forms.ModelForm[RefundReason]
+    UserForm = forms.ModelForm[User]
 else:
     # Django's classes take no type arguments when they run.
     AnyAdmin = Reasons = admin.ModelAdmin
     AnyPaginator = Paginator
     OrderLines = RefundLines = History = admin.TabularInline
     Attempts = admin.StackedInline
-    ReasonForm = forms.ModelForm
+    ReasonForm = UserForm = forms.ModelForm
 
 #: A list shows no more rows than this: older ones are found by searching and filtering.
 MOST_ROWS = 1_000
@@ -712,3 +717,170 @@ class DifferenceAdmin(RecordAdmin):
         "resolved_at",
         "run",
     )
+
+
+@admin.register(SalesforceTask)
+class SalesforceTaskAdmin(RecordAdmin):
+    """What is told to Salesforce of refunds that settled, what became of it, and another try."""
+
+    actions = ("try_again",)
+    list_display = ("created_at", "subject", "state", "refund", "outcome", "task_id")
+    list_display_links = ("created_at", "subject")
+    list_select_related = ("refund",)
+    list_filter = ("state",)
+    fields = (
+        "refund",
+        "subject",
+        "state",
+        "outcome",
+        "task_id",
+        "tries",
+        "next_try_at",
+        "created_at",
+        "done_at",
+    )
+
+    def has_try_again_permission(self, request: HttpRequest) -> bool:
+        """Leads, and whoever may do everything, have them tried again."""
+        return cast("User", request.user).has_perm(APPROVE)
+
+    @admin.action(description="Try again what failed", permissions=["try_again"])
+    def try_again(self, request: HttpRequest, queryset: QuerySet[SalesforceTask]) -> None:
+        """Have the chosen ones tried once more, and say how many that will be."""
+        chosen = list(queryset.order_by("pk")[:MOST_ROWS])
+        again = [task for task in chosen if salesforce_task_try_again(task_id=task.pk)]
+        for task in again:
+            self.log_change(request, task, "Tried again.")
+        if again:
+            which = "1 task is" if len(again) == 1 else f"{len(again)} tasks are"
+            self.message_user(request, f"{which} tried again.", messages.SUCCESS)
+        if left := len(chosen) - len(again):
+            self.message_user(
+                request,
+                f"{left} left as it is: tried again is only what failed.",
+                messages.WARNING,
+            )
+
+
+class MembershipHistoryInline(HistoryInline):
+    """How a place in the permission set was given and taken away, and by whom."""
+
+    fields = readonly_fields = _OF_A_REASON
+
+
+@admin.register(Membership)
+class MembershipAdmin(RecordAdmin):
+    """Who is, or was, in the permission set, where that comes from, and its history.
+
+    Somebody who was put into the group before there was a record of it has no row.
+    """
+
+    inlines = (MembershipHistoryInline,)
+    list_display = ("user", "source", "active", "since", "ended_at", "salesforce_user_id")
+    list_select_related = ("user",)
+    list_filter = ("source", "active")
+    fields = (
+        "user",
+        "source",
+        "active",
+        "since",
+        "ended_at",
+        "salesforce_user_id",
+        "sign_outs",
+    )
+
+
+#: What marks where a place in the permission set comes from.
+_FROM_SALESFORCE, _BY_HAND = "From Salesforce", "By hand"
+
+
+class PermissionSetFilter(admin.SimpleListFilter):
+    """Where people have their place in the permission set from."""
+
+    title = "permission set"
+    parameter_name = "permission_set"
+
+    def lookups(self, request: HttpRequest, model_admin: AnyAdmin) -> list[tuple[str, str]]:
+        """Return the ways there are."""
+        return [("salesforce", _FROM_SALESFORCE), ("hand", _BY_HAND), ("none", "Not in it")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Keep the people of the chosen way; each is marked with it."""
+        chosen = self.value()
+        return queryset.filter(in_permission_set=chosen) if chosen else queryset
+
+
+admin.site.unregister(User)
+admin.site.unregister(Group)
+
+
+@admin.register(User)
+class DeskUserAdmin(UserAdmin):
+    """People, marked with where their place in the permission set comes from.
+
+    Putting somebody into its group here, or taking them out, goes into the place's history.
+    """
+
+    list_display = (*UserAdmin.list_display, "permission_set_mark")
+    list_filter = (*UserAdmin.list_filter, PermissionSetFilter)
+    readonly_fields = ("permission_set_mark",)
+    fieldsets = (
+        *(UserAdmin.fieldsets or ()),
+        ("Permission set", {"fields": ("permission_set_mark",)}),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
+        """Read with each person whether they are in the group, and where that comes from."""
+        groups = User.groups.through.objects.filter(user=OuterRef("pk"), group__name=GROUP_NAME)
+        theirs = Q(permission_set__active=True, permission_set__source=Membership.Source.SALESFORCE)
+        way = Case(
+            When(~Exists(groups), then=Value("none")),
+            When(theirs, then=Value("salesforce")),
+            default=Value("hand"),
+        )
+        return super().get_queryset(request).annotate(in_permission_set=way)
+
+    @admin.display(description="permission set")
+    def permission_set_mark(self, user: User) -> str:
+        """Say where the person's place in the permission set comes from."""
+        marks = {"salesforce": _FROM_SALESFORCE, "hand": _BY_HAND}
+        return marks.get(getattr(user, "in_permission_set", ""), "–")
+
+    def save_related(
+        self, request: HttpRequest, form: UserForm, formsets: Any, change: bool
+    ) -> None:
+        """Write the groups, and record what that means for the permission set."""
+        user = form.instance
+        before = is_member(user)
+        super().save_related(request, form, formsets, change)
+        after = is_member(user)
+        if after == before:
+            return
+        was_theirs = Membership.objects.filter(
+            user=user, active=True, source=Membership.Source.SALESFORCE
+        ).exists()
+        membership_set_by_hand(user=user, is_member=after, by=cast("User", request.user))
+        if was_theirs and not after:
+            self.message_user(
+                request,
+                f"Salesforce gave {user} the permission set, and gives it again with the next "
+                "round unless the person loses it there.",
+                messages.WARNING,
+            )
+
+
+@admin.register(Group)
+class DeskGroupAdmin(GroupAdmin):
+    """Groups. The desk's own two keep their names and are not deleted: it goes by them."""
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Group | None = None) -> Sequence[str]:
+        """Let the names of the desk's own groups only be looked at."""
+        return ("name",) if _is_own(obj) else ()
+
+    def has_delete_permission(self, request: HttpRequest, obj: Group | None = None) -> bool:
+        """Refuse to delete the desk's own groups, and with them everybody's place."""
+        return not _is_own(obj) and super().has_delete_permission(request, obj)
+
+
+def _is_own(group: Group | None) -> bool:
+    return group is not None and group.name in {GROUP_NAME, LEADS_GROUP_NAME}

@@ -62,6 +62,7 @@ from refunds.selectors.refunds import (
     refund_by_reference,
     refund_to_act_on,
     refunds_page,
+    salesforce_tasks_of,
 )
 from refunds.selectors.review import (
     LOOK_ALIKE_WITHIN,
@@ -137,6 +138,7 @@ __all__ = [
     "review_rows",
     "review_view",
     "review_warnings",
+    "salesforce_tasks_of",
     "selection_of",
     "totals_view",
     "write_cursor",

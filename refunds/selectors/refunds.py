@@ -4,7 +4,8 @@ from django.contrib.auth.models import User
 from django.db.models import Prefetch, QuerySet
 from django.utils import timezone
 
-from refunds.models import HistoryEntry, Order, Refund, RefundLine, RefundReason
+from refunds.models import HistoryEntry, Order, Refund, RefundLine, RefundReason, SalesforceTask
+from refunds.permissions import may_approve
 from refunds.search_keys import search_key
 from refunds.selectors.orders import REFUNDS_SHOWN
 from refunds.selectors.paging import Page, found_page, newest_page
@@ -67,6 +68,13 @@ def refund_to_act_on(reference: str) -> Refund:
     return Refund.objects.select_related("order").get(
         reference=reference, submitted_at__isnull=False
     )
+
+
+def salesforce_tasks_of(refund: Refund, user: User) -> list[SalesforceTask]:
+    """Return what was told to Salesforce of a refund, oldest first; it is for leads alone."""
+    if not may_approve(user):
+        return []
+    return list(SalesforceTask.objects.filter(refund=refund).order_by("pk"))
 
 
 def draft_by_reference(reference: str, user: User) -> Refund:

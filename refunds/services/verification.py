@@ -1,8 +1,8 @@
 """Verifying the history: whether each chain is whole and says what the rows say. Writes nothing.
 
-What is wrong is named by refund (or reason) and entry. What cannot be found is a history that
-somebody wrote anew from end to end, hashes, head and the refund's row included: only copies of
-the heads kept elsewhere, as on printed evidence, show that.
+What is wrong is named by refund (or reason, or membership) and entry. What cannot be found is a
+history that somebody wrote anew from end to end, hashes, head and the refund's row included: only
+copies of the heads kept elsewhere, as on printed evidence, show that.
 """
 
 from collections import Counter
@@ -16,13 +16,15 @@ from typing import NamedTuple, TypeAlias
 from django.db import transaction
 from django.db.models import QuerySet
 
-from refunds.models import HistoryEntry, Refund, RefundReason
+from refunds.models import HistoryEntry, Membership, Refund, RefundReason
 from refunds.models.states import MOVES, RefundState
+from refunds.services.memberships import is_member
 from refunds.services.reasons import DELETED
 
 #: Something that has a history.
-Subject: TypeAlias = Refund | RefundReason
+Subject: TypeAlias = Refund | RefundReason | Membership
 
+_KINDS: Sequence[type[Subject]] = (Refund, RefundReason, Membership)
 #: How many refunds are held at once, each with all its entries.
 _BATCH = 500
 #: Columns of a refund that must still say what its history told of them last.
@@ -51,6 +53,7 @@ class Verification:
 
     refunds: int
     reasons: int
+    memberships: int
     entries: int
     findings: int
 
@@ -68,7 +71,7 @@ def verify_history(
         subject = Refund.objects.get(reference=reference)
         histories: Iterable[_History] = [(Refund, subject.pk, subject, _chain(subject))]
     else:
-        histories = (history for model in (Refund, RefundReason) for history in _all_of(model))
+        histories = (history for model in _KINDS for history in _all_of(model))
     counts: Counter[str] = Counter()
     for model, pk, subject_or_none, chain in histories:
         counts[model.__name__] += subject_or_none is not None
@@ -80,6 +83,7 @@ def verify_history(
     return Verification(
         refunds=counts[Refund.__name__],
         reasons=counts[RefundReason.__name__],
+        memberships=counts[Membership.__name__],
         entries=counts["entries"],
         findings=counts["findings"],
     )
@@ -141,7 +145,12 @@ def _name(model: type[Subject], pk: int, subject: Subject | None) -> str:
         return f"Refund {subject.reference}"
     if isinstance(subject, RefundReason):
         return f"Reason “{subject.label}”"
-    return f"Refund with the key {pk}" if model is Refund else f"Deleted reason with the key {pk}"
+    if isinstance(subject, Membership):
+        return f"Membership of {subject.user.get_username()}"
+    return {
+        "Refund": f"Refund with the key {pk}",
+        "Membership": f"Membership with the key {pk}",
+    }.get(model.__name__, f"Deleted reason with the key {pk}")
 
 
 class _Fault(NamedTuple):
@@ -166,8 +175,9 @@ def _faults(
         if before is not None and before.number == len(chain) >= subject.history_length:
             # Where entries are missing, the row says of course more than those that are left.
             yield from _row_faults(subject, chain)
-    elif model is Refund:
-        yield _Fault(None, "the refund is gone, while its history is still there.")
+    elif model is not RefundReason:
+        what = "refund" if model is Refund else "membership"
+        yield _Fault(None, f"the {what} is gone, while its history is still there.")
     elif before is None or before.summary != DELETED:
         yield _Fault(None, "the reason is gone, but its history does not end with its deletion.")
 
@@ -253,6 +263,8 @@ def _row_faults(subject: Subject, chain: Sequence[HistoryEntry]) -> Iterator[_Fa
     """Give where a row does not say what its history told last."""
     if isinstance(subject, Refund):
         yield from _refund_faults(subject, chain)
+    elif isinstance(subject, Membership):
+        yield from _membership_faults(subject, chain)
     else:
         yield from _reason_faults(subject, chain)
 
@@ -274,6 +286,25 @@ def _refund_faults(refund: Refund, chain: Sequence[HistoryEntry]) -> Iterator[_F
                 f"its {_column_name(column)} is {_shown(value)}, but entry {number} left "
                 f"it at {_shown(told)}.",
             )
+
+
+def _membership_faults(membership: Membership, chain: Sequence[HistoryEntry]) -> Iterator[_Fault]:
+    """Give where a membership's row, or the group, does not say what its history told last."""
+    for column, told, number in _told_last(chain, Membership.TOLD_BY_HISTORY):
+        value = getattr(membership, column)
+        if told != str(value):
+            yield _Fault(
+                number,
+                f"its {_column_name(column)} is {_shown(value)}, but entry {number} left it at "
+                f"{_shown(told)}.",
+            )
+    if is_member(membership.user) != membership.active:
+        end = "given the group" if membership.active else "taken out of the group"
+        where = "not in it" if membership.active else "in it"
+        yield _Fault(
+            chain[-1].number,
+            f"the person was {end}, but is {where}: it was changed past the desk.",
+        )
 
 
 def _reason_faults(reason: RefundReason, chain: Sequence[HistoryEntry]) -> Iterator[_Fault]:

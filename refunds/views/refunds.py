@@ -49,7 +49,7 @@ def refund(request: DeskRequest, reference: str) -> HttpResponse:
         found = selectors.refund_by_reference(reference)
     except Refund.DoesNotExist:
         return _to_draft(request, reference)
-    return render(request, "refund.html", _context(found))
+    return render(request, "refund.html", _context(found, request))
 
 
 @login_required
@@ -72,7 +72,8 @@ def refund_check_now(request: DeskRequest, reference: str) -> HttpResponse:
         return HttpResponse(status=204)
     found = selectors.refund_by_reference(reference)
     template = "_confirm_body.html" if "confirm" in request.POST else "_refund_body.html"
-    return render(request, template, {**_context(found), "unreadable": unreadable, "checked": True})
+    context = {**_context(found, request), "unreadable": unreadable, "checked": True}
+    return render(request, template, context)
 
 
 @login_required
@@ -122,11 +123,12 @@ def _to_draft(request: DeskRequest, reference: str) -> HttpResponse:
     return redirect("refunds:draft-option", draft.reference)
 
 
-def _context(refund: Refund) -> dict[str, object]:
+def _context(refund: Refund, request: DeskRequest) -> dict[str, object]:
     return {
         "refund": refund,
         "order": refund.order,
         "dashboard_address": gateways.dashboard_order_address(refund.order.digital_river_id),
         "storefront_address": settings.STOREFRONT_REFUND_URL,
         "parts": selectors.part_rows(refund),
+        "salesforce_tasks": selectors.salesforce_tasks_of(refund, request.user),
     }

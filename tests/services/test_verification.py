@@ -490,7 +490,7 @@ def test_verify_history_takes_two_queries_a_batch(
 ) -> None:
     drafts(refund.order, 20)
 
-    with django_assert_num_queries(4):
+    with django_assert_num_queries(6):
         verify_history()
 
 

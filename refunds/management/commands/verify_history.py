@@ -15,9 +15,9 @@ from refunds.services.verification import verify_history
 
 class Command(BaseCommand):
     help = (
-        "Check the history of every refund and reason, or of one refund: each edit, gap, deletion "
-        "and entry put in by hand is named. Exit status: 0 nothing is wrong, 1 something is, 2 "
-        "there is no such refund."
+        "Check the history of every refund, reason and membership, or of one refund: each edit, "
+        "gap, deletion and entry put in by hand is named. Exit status: 0 nothing is wrong, 1 "
+        "something is, 2 there is no such refund."
     )
     requires_system_checks: list[str] = []
 
@@ -42,9 +42,10 @@ class Command(BaseCommand):
                 returncode=2,
             ) from None
         took = max(monotonic() - began, 0.001)
+        more = f" and {_count(checked.memberships, 'membership')}" if checked.memberships else ""
         self.stdout.write(
             f"Checked {_count(checked.entries, 'entry', 'entries')} of "
-            f"{_count(checked.refunds, 'refund')} and {_count(checked.reasons, 'reason')} in "
+            f"{_count(checked.refunds, 'refund')} and {_count(checked.reasons, 'reason')}{more} in "
             f"{took:.1f} s ({checked.entries / took:,.0f} entries a second)."
         )
         if checked.findings:
