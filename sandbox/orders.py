@@ -16,7 +16,7 @@ from sandbox.allocation import Kind, Parts, portion, spread, to_major, to_minor
 from sandbox.goods import PRODUCTS, Product
 from sandbox.moments import wire_time
 from sandbox.people import COMPANIES, Buyer, Company
-from sandbox.salesforce import OrderFacts, OrderItemFacts, salesforce_order
+from sandbox.salesforce.records import OrderFacts, OrderItemFacts, salesforce_order
 
 NAMESPACE = uuid.UUID("5a2d1f86-6c0f-4c86-9a1e-0f3b6a7c2d10")
 ORDER_STATES = (

@@ -1,18 +1,41 @@
-"""The stand-in on a port of its own, for clients in other processes.
+"""The stand-ins on a port of their own, for clients in other processes.
 
 https://werkzeug.palletsprojects.com/en/stable/serving/
 """
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from sandbox.application import Application
+from sandbox.salesforce.application import PATHS, SalesforceApplication
+from sandbox.salesforce.organisation import Organisation
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIEnvironment
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+LOOPBACK = "127.0.0.1"
+POLL_SECONDS = 0.02
+
+
+class StandIns:
+    """Both stand-ins as one WSGI application: Salesforce's paths, and else Digital River's."""
+
+    def __init__(self, digital_river: Application) -> None:
+        """Take Digital River's; Salesforce's is over the same state file."""
+        self._digital_river = digital_river
+        self._salesforce = SalesforceApplication(Organisation(digital_river.sandbox))
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer one request."""
+        is_salesforce = str(environ.get("PATH_INFO", "")).startswith(PATHS)
+        application = self._salesforce if is_salesforce else self._digital_river
+        return application(environ, start_response)
 
 
 class QuietHandler(WSGIRequestHandler):
@@ -28,9 +51,23 @@ class QuietHandler(WSGIRequestHandler):
         """Say nothing: a query string may hold a customer's mail address."""
 
 
-def serve(application: Application, host: str, port: int) -> BaseWSGIServer:
+def serve(application: WSGIApplication, host: str, port: int) -> BaseWSGIServer:
     """Return a threaded server that listens; the caller runs serve_forever().
 
     Port 0 takes a free one, to be read from `server_port`. Raises OSError when the port is taken.
     """
     return make_server(host, port, application, threaded=True, request_handler=QuietHandler)
+
+
+@contextmanager
+def served(application: WSGIApplication) -> Iterator[str]:
+    """Serve an application on a free port of the loopback; gives its address, for tests."""
+    server = serve(application, LOOPBACK, 0)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": POLL_SECONDS})
+    thread.start()
+    try:
+        yield f"http://{LOOPBACK}:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

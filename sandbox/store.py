@@ -141,7 +141,36 @@ CREATE TABLE faults (
 );
 """
 
-EMPTIED = ("faults", "deliveries", "events", "chargebacks", "refunds", "orders")
+SALESFORCE_TABLES = """
+CREATE TABLE IF NOT EXISTS salesforce_records (
+    id TEXT PRIMARY KEY,
+    sobject TEXT NOT NULL,
+    fields TEXT NOT NULL,
+    modified INTEGER NOT NULL,
+    deleted INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX IF NOT EXISTS salesforce_records_sobject ON salesforce_records (sobject);
+CREATE TABLE IF NOT EXISTS salesforce_queries (
+    id TEXT PRIMARY KEY,
+    body TEXT NOT NULL,
+    state TEXT NOT NULL,
+    created INTEGER NOT NULL
+);
+CREATE TABLE IF NOT EXISTS salesforce_faults (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    body TEXT NOT NULL,
+    skipped INTEGER NOT NULL,
+    remaining INTEGER NOT NULL
+);
+"""
+"""What the Salesforce stand-in keeps; files made before it was there get these tables too."""
+
+SALESFORCE_EMPTIED = ("salesforce_records", "salesforce_queries", "salesforce_faults")
+
+EMPTIED = (
+    *SALESFORCE_EMPTIED,
+    "faults", "deliveries", "events", "chargebacks", "refunds", "orders",
+)  # fmt: skip
 """The tables that a reset empties, those first that refer to others."""
 
 REFUND_COLUMNS = """
@@ -247,6 +276,7 @@ class Sandbox:
             connection = self._connection()
             if not self._filled(connection):
                 self._fill(connection)
+            self._add_salesforce(connection)
             layout = connection.execute("SELECT value FROM meta WHERE name = 'layout'").fetchone()
         except (sqlite3.Error, OSError) as error:
             raise StateFileError(
@@ -258,6 +288,16 @@ class Sandbox:
                 f"The stand-in's state file {self.path} was made by another version. "
                 "Delete it to start afresh."
             )
+
+    @staticmethod
+    def _add_salesforce(connection: sqlite3.Connection) -> None:
+        found = connection.execute(
+            "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?",
+            SALESFORCE_EMPTIED[-1:],
+        )
+        if found.fetchone() is None:
+            for statement in filter(str.strip, SALESFORCE_TABLES.split(";")):
+                connection.execute(statement)
 
     @staticmethod
     def _filled(connection: sqlite3.Connection) -> bool:
@@ -365,6 +405,22 @@ class Sandbox:
             yield connection
         finally:
             connection.execute("COMMIT")
+
+    @contextmanager
+    def changing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction that writes, for the other stand-ins that share this file."""
+        with self._writing() as connection:
+            yield connection
+
+    @contextmanager
+    def looking(self) -> Iterator[sqlite3.Connection]:
+        """One snapshot to read from, for the other stand-ins that share this file."""
+        connection = self._connection()
+        if connection.in_transaction:
+            yield connection
+            return
+        with self._reading():
+            yield connection
 
     def _now(self) -> int:
         return to_microseconds(self._clock())

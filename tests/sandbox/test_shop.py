@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from sandbox.orders import ORDER_STATES, Line, make_order
-from sandbox.salesforce import check_suffix
+from sandbox.salesforce.ids import check_suffix
 from sandbox.shop import SHOWCASE, build_shop
 from sandbox.store import Sandbox
 from sandbox.wire import dumps

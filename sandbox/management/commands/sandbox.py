@@ -1,4 +1,4 @@
-"""`python manage.py sandbox`: serve the Digital River stand-in over HTTP."""
+"""`python manage.py sandbox`: serve the stand-ins, Digital River and Salesforce, over HTTP."""
 
 from __future__ import annotations
 
@@ -15,15 +15,18 @@ from sandbox.application import Application
 from sandbox.delivery import DeliveryThread
 from sandbox.errors import RefusedError, StateFileError
 from sandbox.guard import refuse_beside_live_settings
-from sandbox.serving import serve
+from sandbox.salesforce.organisation import Organisation
+from sandbox.serving import StandIns, serve
 from sandbox.store import Sandbox
 from sandbox.webhook import Webhook, parse_webhook
 
+MOST_ORDERS = 10_000_000
+
 
 class Command(BaseCommand):
-    """Serves the stand-in until it is interrupted."""
+    """Serves the stand-ins until it is interrupted."""
 
-    help = "Serve the Digital River stand-in over HTTP."
+    help = "Serve the stand-ins for Digital River and Salesforce over HTTP."
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -40,6 +43,15 @@ class Command(BaseCommand):
             "--webhook",
             metavar="URL",
             help="deliver events there, signed with DIGITALRIVER_WEBHOOK_SECRETS",
+        )
+        parser.add_argument(
+            "--orders",
+            type=int,
+            metavar="N",
+            help="let Salesforce have so many made-up orders more, with three lines each",
+        )
+        parser.add_argument(
+            "--job-seconds", type=float, metavar="S", help="how long a bulk query job takes"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -61,11 +73,14 @@ class Command(BaseCommand):
             )
             if options["webhook"] is not None:
                 sandbox.register_webhook(_webhook(options["webhook"]))
+            _shape(sandbox, options)
             application = Application(sandbox, rate_limit=options["rate_limit"])
-            server = serve(application, options["host"], options["port"])
+            server = serve(StandIns(application), options["host"], options["port"])
         except (StateFileError, OSError) as error:
             raise CommandError(str(error)) from error
-        self.stdout.write(f"Digital River stand-in: http://{server.host}:{server.server_port}")
+        address = f"http://{server.host}:{server.server_port}"
+        self.stdout.write(f"Digital River stand-in: {address}")
+        self.stdout.write(f"Salesforce stand-in: {address} (SALESFORCE_URL)")
         self.stdout.write("Interrupt to stop.")
         # Always there, since a webhook may be registered while the stand-in runs.
         delivery = DeliveryThread(sandbox)
@@ -74,6 +89,19 @@ class Command(BaseCommand):
         server.serve_forever()
         delivery.stop()
         self.stdout.write("Stopped.")
+
+
+def _shape(sandbox: Sandbox, options: dict[str, Any]) -> None:
+    """Keep in the state file what Salesforce's stand-in is told, for every process it serves."""
+    changes = {
+        name: options[name] for name in ("orders", "job_seconds") if options[name] is not None
+    }
+    if any(value < 0 for value in changes.values()):
+        raise CommandError("--orders and --job-seconds must not be negative.")
+    if options["orders"] is not None and options["orders"] > MOST_ORDERS:
+        raise CommandError(f"--orders is at most {MOST_ORDERS}.")
+    if changes:
+        Organisation(sandbox).reshape(**changes)
 
 
 def _webhook(address: str) -> Webhook:

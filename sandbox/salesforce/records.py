@@ -9,7 +9,7 @@ https://docs.digitalriver.com/salesforce-lightning
 
 from __future__ import annotations
 
-import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -17,11 +17,11 @@ from typing import Any
 
 from sandbox.goods import Product
 from sandbox.people import Buyer, Company
+from sandbox.salesforce.ids import named_id, record_id
+from sandbox.salesforce.planted import Texts
+from sandbox.salesforce.shape import NAMESPACE
 
-ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-CHECK_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
 API = "/services/data/v60.0/sobjects"
-INSTANCE = "5g0000"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,31 +62,6 @@ class OrderFacts:
         return record_id("801", self.number)
 
 
-def record_id(prefix: str, number: int) -> str:
-    """Return an 18-character Salesforce id: the object's prefix, a number, the check suffix."""
-    digits = ""
-    while number:
-        number, digit = divmod(number, len(ALPHABET))
-        digits = ALPHABET[digit] + digits
-    short = f"{prefix}{INSTANCE}{digits:0>6}"
-    return short + check_suffix(short)
-
-
-def check_suffix(short: str) -> str:
-    """Return the three characters that tell apart ids that differ in case only."""
-    suffix = ""
-    for start in (0, 5, 10):
-        bits = sum(
-            1 << at for at, letter in enumerate(short[start : start + 5]) if letter.isupper()
-        )
-        suffix += CHECK_ALPHABET[bits]
-    return suffix
-
-
-def _named_id(prefix: str, name: str) -> str:
-    return record_id(prefix, zlib.crc32(name.encode()))
-
-
 def _time(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%S.000+0000")
 
@@ -98,8 +73,8 @@ def _attributes(sobject: str, identifier: str) -> dict[str, str]:
 def salesforce_order(facts: OrderFacts) -> dict[str, Any]:
     """Return the Salesforce order with its order products, as a query answers it."""
     identifier = facts.salesforce_id
-    account = _named_id("001", facts.company.name)
-    contact = _named_id("003", facts.buyer.email)
+    account = named_id("001", facts.company.name)
+    contact = named_id("003", facts.buyer.email)
     items = [_order_item(facts, at, item) for at, item in enumerate(facts.items)]
     state = facts.state if facts.order_id is not None else "salesforce_failure"
     has_landed_cost = any(item.duty or item.importer_tax for item in facts.items)
@@ -149,7 +124,7 @@ def salesforce_order(facts: OrderFacts) -> dict[str, Any]:
 
 def _order_item(facts: OrderFacts, at: int, item: OrderItemFacts) -> dict[str, Any]:
     identifier = record_id("802", facts.number * 1000 + at)
-    product = _named_id("01t", item.product.sku)
+    product = named_id("01t", item.product.sku)
     return {
         "attributes": _attributes("OrderItem", identifier),
         "Id": identifier,
@@ -191,3 +166,41 @@ def _item_state(item: OrderItemFacts) -> str:
     if item.cancelled:
         return "partially_cancelled"
     return "partially_fulfilled" if item.fulfilled else "created"
+
+
+def flat_order(record: Mapping[str, Any]) -> tuple[Texts, tuple[Texts, ...]]:
+    """Return an order and its order products as the stand-in's queries read them.
+
+    A text by field, the package's without their namespace, a lookup's as `Account.Name`.
+    """
+    order = _flat(record)
+    lines = []
+    for item in record["OrderItems"]["records"]:
+        line = _flat(item)
+        line["OrderId"] = order["Id"]
+        line["CreatedDate"] = order["CreatedDate"]
+        line["SystemModstamp"] = order["SystemModstamp"]
+        lines.append(line)
+    return order, tuple(lines)
+
+
+def _flat(record: Mapping[str, Any]) -> Texts:
+    texts: Texts = {"IsDeleted": "false"}
+    for name, value in record.items():
+        if name in ("attributes", "OrderItems"):
+            continue
+        if isinstance(value, Mapping):
+            texts[f"{name}.Id"] = str(record.get(f"{name}Id", ""))
+            texts |= {f"{name}.{at}": _text(one) for at, one in value.items() if at != "attributes"}
+        else:
+            texts[name.removeprefix(f"{NAMESPACE}__")] = _text(value)
+    return texts
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    text = str(value)
+    return f"{text[:-5]}Z" if text.endswith(".000+0000") else text
