@@ -17,7 +17,7 @@ from refunds.salesforce.refusals import unreadable
 
 #: Where the rest of a query is; another address has no business with the token.
 LOCATOR: Final = re.compile(r"/services/data/v[0-9]{2,3}\.0/query(All)?/[A-Za-z0-9_-]{1,150}")
-_JOB_LOCATOR: Final = re.compile(r"[A-Za-z0-9+/=_-]{1,200}")
+_JOB_LOCATOR: Final = re.compile(r"[\x21-\x7e]{1,200}")
 #: A record's id, or a job's.
 ID: Final = re.compile(r"[A-Za-z0-9]{15}([A-Za-z0-9]{3})?")
 

@@ -152,7 +152,7 @@ def clocks_apart(ours: datetime, theirs: datetime) -> str:
     """Return how far this server's clock is from Salesforce's, as words."""
     seconds = round((ours - theirs).total_seconds())
     amount = abs(seconds)
-    words = f"{amount} seconds" if amount < 120 else f"{amount // 60} minutes"
+    words = f"{amount} seconds" if amount < 120 else f"{round(amount / 60)} minutes"
     return f"{words} {'ahead of' if seconds > 0 else 'behind'} Salesforce's"
 
 

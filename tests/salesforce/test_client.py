@@ -267,7 +267,7 @@ def test_bulk_page_that_dies_is_asked_for_again() -> None:
         Answer(200, "Id\n1\n"),
         csv("Id\n", records=-1),
         csv(b"Id\n\xff\n", records=1),
-        csv("Id\n", records=1, locator="<html>"),
+        csv("Id\n", records=1, locator="two words"),
         Answer(200, "<html>Sign in to the hotel</html>", {"Content-Type": "text/html"}),
     ],
 )
