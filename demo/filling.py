@@ -12,7 +12,8 @@ from demo.guard import refuse_beside_live_key
 from refunds.errors import OrderUnreadable
 from refunds.models import Order
 from refunds.salesforce.payloads import order_record
-from refunds.services.orders import order_mirror, order_refresh
+from refunds.services.mirroring import order_mirror
+from refunds.services.orders import order_refresh
 from sandbox.shop import build_shop
 from sandbox.store import Sandbox
 

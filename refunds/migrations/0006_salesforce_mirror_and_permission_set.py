@@ -133,6 +133,26 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="SeenRecord",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("object_name", models.CharField(max_length=20)),
+                ("salesforce_id", models.CharField(max_length=18)),
+            ],
+            options={
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("salesforce_id", "object_name"), name="seen_record_once"
+                    )
+                ],
+            },
+        ),
+        migrations.CreateModel(
             name="SetAside",
             fields=[
                 (
@@ -193,11 +213,14 @@ class Migration(migrations.Migration):
                         choices=[
                             ("orders", "Orders"),
                             ("lines", "Order products"),
-                            ("deletions", "Deletions"),
+                            ("deleted_orders", "Deleted orders"),
+                            ("deleted_lines", "Deleted order products"),
+                            ("gone", "What is gone without a trace"),
+                            ("again", "Records set aside, once more"),
                             ("done", "Done"),
                         ],
                         default="orders",
-                        max_length=10,
+                        max_length=20,
                     ),
                 ),
                 ("started_by", models.CharField(max_length=40)),
@@ -206,6 +229,7 @@ class Migration(migrations.Migration):
                 ("finished_at", models.DateTimeField(blank=True, null=True)),
                 ("since", models.DateTimeField(blank=True, null=True)),
                 ("watermark", models.DateTimeField(blank=True, null=True)),
+                ("keeps_seen", models.BooleanField(default=False)),
                 ("job_id", models.CharField(blank=True, max_length=18)),
                 ("locator", models.CharField(blank=True, max_length=200)),
                 ("expected", models.PositiveIntegerField(blank=True, null=True)),
@@ -271,6 +295,25 @@ class Migration(migrations.Migration):
             model_name="orderline",
             name="open_quantity",
             field=models.PositiveIntegerField(blank=True, null=True, verbose_name="open"),
+        ),
+        migrations.AddField(
+            model_name="orderline",
+            name="salesforce_modified_at",
+            field=models.DateTimeField(
+                blank=True, null=True, verbose_name="modified in Salesforce"
+            ),
+        ),
+        migrations.RemoveConstraint(
+            model_name="orderline",
+            name="order_line_salesforce_id_unique",
+        ),
+        migrations.AddConstraint(
+            model_name="orderline",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("salesforce_id", ""), _negated=True),
+                fields=("salesforce_id", "order"),
+                name="order_line_salesforce_id_unique",
+            ),
         ),
         migrations.AddField(
             model_name="membership",

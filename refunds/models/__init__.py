@@ -8,7 +8,7 @@ from refunds.models.pace import CallPace, Watermark
 from refunds.models.reasons import Grounds, RefundReason
 from refunds.models.reconciliation import ControlTotal, Difference, ReconciliationRun
 from refunds.models.refunds import Refund, RefundAttempt, RefundLine
-from refunds.models.salesforce import Membership, SalesforceTask, SetAside, SyncRun
+from refunds.models.salesforce import Membership, SalesforceTask, SeenRecord, SetAside, SyncRun
 from refunds.models.sessions import DeskSession
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "RefundLine",
     "RefundReason",
     "SalesforceTask",
+    "SeenRecord",
     "SetAside",
     "SyncRun",
     "Watermark",

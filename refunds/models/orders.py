@@ -198,6 +198,7 @@ class OrderLine(models.Model):
     duty_amount = MoneyField("importer duty", default=ZERO)
     importer_tax_amount = MoneyField("importer tax", default=ZERO)
     available_amount = MoneyField("available to refund", null=True, blank=True)
+    salesforce_modified_at = models.DateTimeField("modified in Salesforce", null=True, blank=True)
 
     class Meta:
         ordering = ("order", "position")
@@ -208,7 +209,8 @@ class OrderLine(models.Model):
                 name="order_line_digital_river_id_unique",
             ),
             models.UniqueConstraint(
-                fields=["order", "salesforce_id"],
+                # The id first: deleted lines are looked up by it alone.
+                fields=["salesforce_id", "order"],
                 condition=~Q(salesforce_id=""),
                 name="order_line_salesforce_id_unique",
             ),

@@ -32,12 +32,15 @@ class SyncRun(models.Model):
 
         ORDERS = "orders", "Orders"
         LINES = "lines", "Order products"
-        DELETIONS = "deletions", "Deletions"
+        DELETED_ORDERS = "deleted_orders", "Deleted orders"
+        DELETED_LINES = "deleted_lines", "Deleted order products"
+        GONE = "gone", "What is gone without a trace"
+        AGAIN = "again", "Records set aside, once more"
         DONE = "done", "Done"
 
     kind = models.CharField(max_length=10, choices=Kind)
     state = models.CharField(max_length=10, choices=State, default=State.RUNNING)
-    phase = models.CharField(max_length=10, choices=Phase, default=Phase.ORDERS)
+    phase = models.CharField(max_length=20, choices=Phase, default=Phase.ORDERS)
     #: What started it: a command, the timer.
     started_by = models.CharField(max_length=40)
     started_at = models.DateTimeField()
@@ -48,6 +51,8 @@ class SyncRun(models.Model):
     since = models.DateTimeField(null=True, blank=True)
     #: From where the next run of changes reads once this one has finished, by Salesforce's clock.
     watermark = models.DateTimeField(null=True, blank=True)
+    #: Whether it keeps the ids of what it read, to find what is gone without a trace.
+    keeps_seen = models.BooleanField(default=False)
     #: Salesforce's bulk query job of the phase at hand, and the page of it that comes next.
     job_id = models.CharField(max_length=18, blank=True)
     locator = models.CharField(max_length=200, blank=True)
@@ -76,6 +81,27 @@ class SyncRun(models.Model):
 
     def __str__(self) -> str:
         return f"Sync {self.pk}"
+
+
+class SeenRecord(models.Model):
+    """A record that the one run under way has read; gone once it has ended.
+
+    What is in the mirror and was not read by a run of everything is gone from Salesforce, even
+    from its recycle bin.
+    """
+
+    object_name = models.CharField(max_length=20)
+    salesforce_id = models.CharField(max_length=18)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(
+                fields=["salesforce_id", "object_name"], name="seen_record_once"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.object_name} {self.salesforce_id}"
 
 
 class SetAside(models.Model):

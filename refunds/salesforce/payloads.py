@@ -1,4 +1,4 @@
-"""Salesforce's Order and OrderItem records, read from REST JSON into frozen values.
+"""Salesforce's Order and OrderItem records, read from REST JSON or CSV into frozen values.
 
 The fields of Digital River's managed package carry its namespace (``digitalriverv3__`` in a
 subscriber's organisation). Text is trimmed and held to its field's length, ids are brought to
@@ -10,7 +10,7 @@ https://developer.salesforce.com/docs/atlas.en-us.object_reference.meta/object_r
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal, DecimalException
@@ -29,13 +29,27 @@ _LONG_ID: Final = re.compile(r"[A-Za-z0-9]{18}")
 _CURRENCY: Final = re.compile(r"[A-Z]{3}")
 _LARGEST_QUANTITY: Final = 1_000_000_000
 _LONGEST_NUMBER: Final = 64
+#: How CSV writes a checkbox.
+_FLAGS: Final = ("true", "false")
+#: A long text is of use by its beginning.
+_LONG_TEXT: Final = 1000
+_CAPITALS: Final = {
+    ord(letter): "1" if letter.isupper() else "0"
+    for letter in "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+}
+#: The letter for each five of an id: which of them are capitals, the first one counting least.
+_LETTER_FOR: Final = {
+    f"{number:05b}"[::-1]: letter for number, letter in enumerate(_SUFFIX_LETTERS)
+}
 
 
 @dataclass(frozen=True, slots=True)
 class OrderLineRecord:
     """An order product. Amounts are in major units of the order's currency.
 
-    The three last quantities are Digital River's, ``None`` where it has not reported yet.
+    ``number`` is Salesforce's own running number, by which an order's lines are sorted. The three
+    quantities after the amounts are Digital River's, ``None`` where it has not reported yet.
+    ``order_id`` is empty for a line that came nested in its order.
     """
 
     id: str
@@ -54,6 +68,9 @@ class OrderLineRecord:
     open_quantity: int | None
     fulfilled_quantity: int | None
     cancelled_quantity: int | None
+    number: str = ""
+    order_id: str = ""
+    modified_time: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,20 +106,43 @@ class OrderRecord:
     lines: tuple[OrderLineRecord, ...]
 
 
+def nested(names: Iterable[str], row: Iterable[str]) -> dict[str, object]:
+    """Return a row of a CSV page as REST JSON has the record: lookups nested, empty for null.
+
+    ``names`` are the fields' paths, as the page's first line has them.
+    """
+    record: dict[str, object] = {}
+    for name, value in zip(names, row, strict=True):
+        related, separator, inner = name.rpartition(".")
+        if not separator:
+            record[name] = value or None
+        elif value:
+            fields = record.setdefault(related, {})
+            if isinstance(fields, dict):
+                fields[inner] = value
+    return record
+
+
 def order_record(
-    raw: Mapping[str, object], *, namespace: str = NAMESPACE, default_currency: str = ""
+    raw: Mapping[str, object],
+    *,
+    namespace: str = NAMESPACE,
+    default_currency: str = "",
+    with_lines: bool = True,
 ) -> OrderRecord:
     """Read an Order with its nested OrderItems and its Account and BillToContact.
 
     ``namespace`` is the package's, empty in the organisation that develops it.
     ``default_currency`` is the organisation's own, for one without multiple currencies, whose
-    records have no ``CurrencyIsoCode``. Raises ``SalesforceRecordError``.
+    records have no ``CurrencyIsoCode``. Without ``with_lines`` the order products were not asked
+    for. Raises ``SalesforceRecordError``.
     """
     order = _Fields(raw, namespace)
     record_id = order.id("Id", required=True)
     order.record_id = record_id
     currency = order.currency("CurrencyIsoCode", default_currency)
-    lines = tuple(_line(fields, currency) for fields in order.children("OrderItems"))
+    children = order.children("OrderItems") if with_lines else []
+    lines = tuple(_line(fields, currency) for fields in children)
     for key in ("id", "digitalriver_item_id"):
         named = [getattr(line, key) for line in lines if getattr(line, key)]
         if len(set(named)) < len(named):
@@ -126,7 +166,9 @@ def order_record(
         digitalriver_state=order.text(order.custom("DR_Order_State__c"), 255),
         fraud_state=order.text(order.custom("DR_Fraud_State__c"), 255),
         payment_status=order.text(order.custom("DR_Payment_Status__c"), 255),
-        payment_failure_reason=order.text(order.custom("DR_Payment_Failure_Reason__c"), 32_768),
+        payment_failure_reason=order.text(
+            order.custom("DR_Payment_Failure_Reason__c"), _LONG_TEXT, cut=True
+        ),
         customer_type=order.text(order.custom("DR_Customer_Type__c"), 255),
         selling_entity=order.text(order.custom("DR_Selling_Entity__c"), 255),
         total_duty=order.money(order.custom("DR_Total_Duty__c"), currency),
@@ -149,14 +191,8 @@ def lengthened_id(identifier: str) -> str:
     if not (_SHORT_ID.fullmatch(identifier) or _LONG_ID.fullmatch(identifier)):
         raise ValueError("is not an id of 15 or 18 letters and digits")
     short = identifier[:15]
-    suffix = ""
-    for start in (0, 5, 10):
-        capitals = sum(
-            1 << place
-            for place, letter in enumerate(short[start : start + 5])
-            if "A" <= letter <= "Z"
-        )
-        suffix += _SUFFIX_LETTERS[capitals]
+    capitals = short.translate(_CAPITALS)
+    suffix = _LETTER_FOR[capitals[:5]] + _LETTER_FOR[capitals[5:10]] + _LETTER_FOR[capitals[10:]]
     if len(identifier) == 18 and identifier[15:].upper() != suffix:
         raise ValueError("is an id whose last three letters do not fit the rest")
     return short + suffix
@@ -181,6 +217,28 @@ def mended_id(identifier: str) -> str:
     return lengthened_id(mended + suffix)
 
 
+def id_letters(text: str) -> str:
+    """Return the letter for each five characters of an id that tells which are capitals.
+
+    Raises ``KeyError`` for characters that no id has.
+    """
+    capitals = text.translate(_CAPITALS)
+    return "".join(_LETTER_FOR[capitals[start : start + 5]] for start in range(0, len(capitals), 5))
+
+
+def line_record(
+    raw: Mapping[str, object], *, currency: str, namespace: str = NAMESPACE
+) -> OrderLineRecord:
+    """Read an OrderItem that came by itself; ``currency`` is its order's.
+
+    Raises ``SalesforceRecordError``, whose ``record_id`` is the order product's.
+    """
+    fields = _Fields(raw, namespace, sobject="OrderItem")
+    fields.record_id = fields.id("Id", required=True)
+    fields.id("OrderId", required=True)
+    return _line(fields, currency)
+
+
 def _line(fields: "_Fields", currency: str) -> OrderLineRecord:
     product = fields.related("Product2")
     return OrderLineRecord(
@@ -200,15 +258,27 @@ def _line(fields: "_Fields", currency: str) -> OrderLineRecord:
         open_quantity=fields.count(fields.custom("DR_Open_Quantity__c")),
         fulfilled_quantity=fields.count(fields.custom("DR_Fulfilled_Quantity__c")),
         cancelled_quantity=fields.count(fields.custom("DR_Cancelled_Quantity__c")),
+        number=fields.text("OrderItemNumber", 255),
+        order_id=fields.id("OrderId"),
+        modified_time=fields.moment("SystemModstamp"),
     )
 
 
 class _Fields:
     """A record's fields by kind; each reading raises ``SalesforceRecordError`` with its path."""
 
-    def __init__(self, raw: object, namespace: str, *, path: str = "", record_id: str = "") -> None:
+    def __init__(
+        self,
+        raw: object,
+        namespace: str,
+        *,
+        path: str = "",
+        record_id: str = "",
+        sobject: str = "Order",
+    ) -> None:
         self._namespace = namespace
         self._path = path
+        self._sobject = sobject
         self.record_id = record_id
         if not isinstance(raw, Mapping):
             raise self.fault("", "is not a record")
@@ -216,8 +286,10 @@ class _Fields:
 
     def fault(self, name: str, complaint: str) -> SalesforceRecordError:
         """Return the error for a field of this record."""
-        path = f"{self._path}.{name}".strip(".") or "Order"
-        return SalesforceRecordError(path, complaint, record_id=self.record_id)
+        path = f"{self._path}.{name}".strip(".") or self._sobject
+        return SalesforceRecordError(
+            path, complaint, record_id=self.record_id, sobject=self._sobject
+        )
 
     def custom(self, name: str) -> str:
         """Return the full name of a field of Digital River's package."""
@@ -246,14 +318,16 @@ class _Fields:
             raise self.fault(name, "is not a list of records")
         return [self._inner(entry, f"{name}.{index}") for index, entry in enumerate(raw)]
 
-    def text(self, name: str, longest: int, *, required: bool = False) -> str:
-        """Return the trimmed text, empty for null."""
+    def text(self, name: str, longest: int, *, required: bool = False, cut: bool = False) -> str:
+        """Return the trimmed text, empty for null; ``cut`` to what is kept of it, if longer."""
         value = self._raw.get(name)
         if value is None:
             value = ""
         if not isinstance(value, str):
             raise self.fault(name, "is not text")
         text = value.strip()
+        if cut:
+            text = text[:longest]
         if required and not text:
             raise self.fault(name, "is missing")
         if len(text) > longest:
@@ -312,9 +386,11 @@ class _Fields:
         value = self._raw.get(name)
         if value is None:
             return False
-        if not isinstance(value, bool):
+        if isinstance(value, bool):
+            return value
+        if value not in _FLAGS:
             raise self.fault(name, "is neither true nor false")
-        return value
+        return bool(value == "true")
 
     def day(self, name: str) -> date | None:
         """Return the calendar day, None for null."""
@@ -356,4 +432,6 @@ class _Fields:
 
     def _inner(self, raw: object, name: str) -> "_Fields":
         path = f"{self._path}.{name}".strip(".")
-        return _Fields(raw, self._namespace, path=path, record_id=self.record_id)
+        return _Fields(
+            raw, self._namespace, path=path, record_id=self.record_id, sobject=self._sobject
+        )

@@ -1,7 +1,7 @@
-"""Writes the mirror: what an order is comes from Salesforce, its money from Digital River."""
+"""Reads orders anew from Digital River, whose alone their state, money and refunds are."""
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, time
+from datetime import datetime
 from typing import Any
 
 import structlog
@@ -12,13 +12,11 @@ from refunds import selectors
 from refunds.digitalriver import payloads
 from refunds.digitalriver.client import DigitalRiverClient
 from refunds.digitalriver.errors import DigitalRiverError
-from refunds.errors import OrderUnreadable, RecordUnusable
+from refunds.errors import OrderUnreadable
 from refunds.gateways import digital_river
 from refunds.models import CHECK, Actor, Order, OrderLine, Refund, RefundAttempt
 from refunds.money import add
 from refunds.options import Position
-from refunds.salesforce.payloads import OrderLineRecord, OrderRecord
-from refunds.search_keys import search_key, surname_key
 from refunds.selectors import OrderAccount
 from refunds.services.settlements import (
     refund_adopt,
@@ -31,114 +29,6 @@ from refunds.services.settlements import (
 Clock = Callable[[], datetime]
 
 _logger = structlog.get_logger(__name__)
-
-
-@transaction.atomic
-def order_mirror(*, record: OrderRecord) -> Order:
-    """Create or update an order from its Salesforce record.
-
-    Money is taken from Salesforce only until Digital River was read: from then on it is
-    Digital River's alone, and so is the state. Raises ``RecordUnusable`` for a record that names
-    another Digital River order than the one refunds were made on.
-    """
-    ordered_at = record.created_time or datetime.combine(
-        record.effective_date or timezone.now().date(), time.min, tzinfo=UTC
-    )
-    identity: dict[str, Any] = {
-        "order_number": record.order_number,
-        "salesforce_status": record.status[:40],
-        "account_salesforce_id": record.account_id,
-        "account_name": record.account_name,
-        "buyer_name": record.buyer_name,
-        "buyer_email": record.buyer_email,
-        "ordered_at": ordered_at,
-        "salesforce_modified_at": record.modified_time,
-        "digital_river_id": record.digitalriver_order_id,
-        "number_key": search_key(record.order_number),
-        "digital_river_key": search_key(record.digitalriver_order_id),
-        "salesforce_key": search_key(record.id),
-        "email_key": search_key(record.buyer_email),
-        "buyer_key": search_key(record.buyer_name),
-        "surname_key": surname_key(record.buyer_name),
-        "account_key": search_key(record.account_name),
-    }
-    until_read: dict[str, Any] = {
-        "currency": record.currency,
-        "state": record.digitalriver_state[:24],
-        "total_amount": record.total_amount,
-        "product_amount": add(line.total_price for line in record.lines),
-        "tax_amount": add(line.total_tax for line in record.lines),
-        "duty_amount": record.total_duty,
-        "importer_tax_amount": record.total_importer_tax,
-        "fees_amount": record.total_regulatory_fee,
-    }
-    order = Order.objects.select_for_update().filter(salesforce_id=record.id).first()
-    if order is None:
-        order = Order.objects.create(salesforce_id=record.id, **identity, **until_read)
-    else:
-        identity |= _digital_river_id(order, record.digitalriver_order_id)
-        read = identity.get("refreshed_at", order.refreshed_at)
-        changes = identity if read else identity | until_read
-        _update(order, {k: v for k, v in changes.items() if getattr(order, k) != v})
-    _mirror_lines(order, record.lines)
-    return order
-
-
-def _digital_river_id(order: Order, told: str) -> dict[str, Any]:
-    """Return what a record's Digital River id changes; one that is known does not get lost.
-
-    Looks at another order would not find a refund that was sent, and have it sent again.
-    """
-    known = order.digital_river_id
-    if not told:
-        return {"digital_river_id": known, "digital_river_key": order.digital_river_key}
-    if not known or told == known:
-        return {}
-    if order.refunds.filter(submitted_at__isnull=False).exists():
-        raise RecordUnusable(
-            f"Salesforce order {order.salesforce_id} cannot be mirrored: DR_Order_Id__c names "
-            "another Digital River order than the one its refunds were made on."
-        )
-    # What was read is of the other one.
-    return {
-        "refreshed_at": None,
-        "available_amount": None,
-        "left_amount": 0,
-        "refundable": False,
-    }
-
-
-def _mirror_lines(order: Order, records: Sequence[OrderLineRecord]) -> None:
-    lines = selectors.lines_of(order)
-    by_salesforce_id = {line.salesforce_id: line for line in lines if line.salesforce_id}
-    by_item_id = {line.digital_river_id: line for line in lines if line.digital_river_id}
-    for position, record in enumerate(records, start=1):
-        line = by_salesforce_id.get(record.id) or by_item_id.get(record.digitalriver_item_id)
-        item_id = record.digitalriver_item_id or (line.digital_river_id if line else "")
-        identity: dict[str, Any] = {
-            "position": position,
-            "salesforce_id": record.id,
-            "digital_river_id": item_id,
-            "product_name": record.product_name,
-            "sku": record.sku,
-            "part_number": record.product_code,
-            "quantity": record.quantity,
-            "fulfilled_quantity": record.fulfilled_quantity,
-            "cancelled_quantity": record.cancelled_quantity or 0,
-        }
-        until_read: dict[str, Any] = {
-            "state": record.digitalriver_state[:24],
-            "product_amount": record.total_price,
-            "tax_amount": record.total_tax,
-            "duty_amount": record.duty,
-            "importer_tax_amount": record.importer_tax,
-            "fees_amount": record.regulatory_fee,
-        }
-        if line is None:
-            OrderLine.objects.create(order=order, **identity, **until_read)
-        else:
-            changes = identity if order.refreshed_at else identity | until_read
-            _update(line, {k: v for k, v in changes.items() if getattr(line, k) != v})
 
 
 def order_refresh(
@@ -279,11 +169,12 @@ def _take_figures(order: Order, told: payloads.Order, read_at: datetime) -> None
     if changed:
         # One statement for however many lines a refund has touched.
         OrderLine.objects.bulk_update(changed, sorted(columns))
+    last = max((line.position for line in lines), default=0)
     for position, item in enumerate(told.items, start=1):
         if item.id in items:
             OrderLine.objects.create(
                 order=order,
-                position=len(lines) + position,
+                position=last + position,
                 digital_river_id=item.id,
                 product_name=item.product_name[:255] or f"Item {item.id}",
                 sku=item.sku_id[:255],

@@ -14,7 +14,8 @@ from refunds.options import Option, Selection
 from refunds.salesforce.errors import SalesforceRecordError
 from refunds.salesforce.payloads import OrderRecord, order_record
 from refunds.selectors import lines_of, order_position
-from refunds.services.orders import order_mirror, order_refresh
+from refunds.services.mirroring import order_mirror
+from refunds.services.orders import order_refresh
 from sandbox.faults import Fault, FaultKind
 from sandbox.shop import SHOWCASE
 from sandbox.store import Sandbox
@@ -77,7 +78,6 @@ def test_order_mirror_updates_identity_and_until_read_the_money_too(
     assert order.buyer_name == "Zoë Ångström"
     assert order.buyer_key == "zoe angstrom"
     assert order.total_amount == Decimal("26.01")
-    assert order.product_amount == Decimal("19.00")
     kept = order.lines.get()
     assert kept.product_name == "Another ribbon"
     assert kept.product_amount == Decimal("19.00")
