@@ -33,6 +33,7 @@ READ_IN_THE_SET = {
     "confirm": "/refunds/{refund}/confirm/",
     "evidence": "/refunds/{refund}/evidence/",
     "evidence-json": "/refunds/{refund}/evidence.json",
+    "salesforce-order": "/salesforce/orders/8015g0000099999AAA/refunds/",
 }
 STEPS = {
     "draft-option": "/refunds/{draft}/option/",
@@ -48,6 +49,8 @@ POSTED = {
     "refund-cancel": "/refunds/{refund}/cancel/",
     "close-out-check": "/orders/{order}/close-out/{close_out}/check/",
     "close-out-cancel": "/orders/{order}/close-out/{close_out}/cancel/",
+    "salesforce-order-fetch": "/salesforce/orders/8015g0000099999AAA/refunds/fetch/",
+    "salesforce-look-up": "/salesforce/orders/look-up/",
 }
 #: For leads alone; test_reconciliation.py goes through them.
 FOR_LEADS = {
