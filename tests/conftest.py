@@ -13,6 +13,11 @@ from hypothesis import settings as hypothesis_settings
 
 from refunds import gateways
 from refunds.digitalriver.client import DigitalRiverClient
+from refunds.salesforce.client import SalesforceClient
+from refunds.salesforce.signing_in import Credentials
+from sandbox.salesforce.organisation import Organisation
+from sandbox.salesforce.shape import CONSUMER_KEY, CONSUMER_SECRET
+from sandbox.salesforce.transport import in_process_for as salesforce_in_process_for
 from sandbox.store import Sandbox
 from sandbox.transport import in_process_for
 from tests.brokers import BROKERS, is_there
@@ -105,10 +110,14 @@ def sandbox(
             shutil.copy(kept, f"{path}{suffix}")
     settings.SANDBOX_STATE = path
     gateways.digital_river.cache_clear()
+    gateways.salesforce.cache_clear()
+    gateways.salesforce_in_a_hurry.cache_clear()
     box = Sandbox(path, clock=clock)
     yield box
     box.close()
     gateways.digital_river.cache_clear()
+    gateways.salesforce.cache_clear()
+    gateways.salesforce_in_a_hurry.cache_clear()
 
 
 @pytest.fixture
@@ -123,3 +132,22 @@ def desk(sandbox: Sandbox, clock: SetClock, db: None) -> Desk:
         transport=in_process_for(sandbox),
     )
     return Desk(sandbox, client, clock)
+
+
+@pytest.fixture
+def organisation(sandbox: Sandbox) -> Organisation:
+    """Return the Salesforce organisation whose orders the shop's are."""
+    return Organisation(sandbox)
+
+
+@pytest.fixture
+def salesforce(organisation: Organisation, clock: SetClock) -> SalesforceClient:
+    """Return the desk's client on the wire to that organisation."""
+    return SalesforceClient(
+        credentials=Credentials(
+            domain="sandbox.my", consumer_key=CONSUMER_KEY, consumer_secret=CONSUMER_SECRET
+        ),
+        adapter=salesforce_in_process_for(organisation),
+        timeout=5,
+        clock=clock,
+    )
