@@ -12,15 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import LazySettings
 from django.db import InterfaceError, OperationalError, connection, connections
 from pytest_django import DjangoAssertNumQueries
 
+from refunds import gateways
 from refunds.digitalriver.client import DigitalRiverClient
 from refunds.digitalriver.errors import RateLimited
 from refunds.digitalriver.pace import PATIENCE
 from refunds.gateways import SharedPace, dashboard_order_address, digital_river
 from refunds.models import CallPace
 from sandbox.faults import Fault, FaultKind
+from sandbox.salesforce.organisation import Organisation
 from sandbox.store import Sandbox
 from sandbox.transport import in_process_for
 from tests.desk import Desk, SetClock
@@ -339,3 +342,24 @@ def test_client_of_the_settings_is_paced_by_the_shared_row(desk: Desk) -> None:
 
 def test_dashboard_address_names_the_order() -> None:
     assert dashboard_order_address("123").endswith("/orderdetails?id=123")
+
+
+# -- Salesforce ------------------------------------------------------------------------------------
+
+
+def test_salesforce_of_the_settings_is_the_stand_in_and_is_signed_in_at_its_first_call(
+    organisation: Organisation,
+) -> None:
+    client = gateways.salesforce()
+    assert client is gateways.salesforce()
+    assert client.usage is None
+    assert client.describe("Order").may_query
+    assert client.usage is not None
+
+
+@pytest.mark.parametrize("name", ["SALESFORCE_DOMAIN", "SALESFORCE_URL", "SALESFORCE_TRANSPORT"])
+def test_salesforce_is_configured_by_any_of_its_settings(settings: LazySettings, name: str) -> None:
+    settings.SALESFORCE_TRANSPORT = ""
+    assert not gateways.salesforce_is_configured()
+    setattr(settings, name, "x")
+    assert gateways.salesforce_is_configured()
