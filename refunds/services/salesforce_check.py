@@ -27,6 +27,8 @@ from refunds.services import salesforce_needs as needs
 
 #: Clocks further apart than this make the mirror's times doubtful, and a JWT may be refused.
 CLOCKS_APART: Final = timedelta(seconds=60)
+#: Salesforce tells the time in whole seconds, and an answer takes some.
+_NO_DIFFERENCE: Final = timedelta(seconds=3)
 #: What can be mended in Salesforce or in the settings; anything else ends the look.
 _LACKING: Final = (FieldMissing, RightMissing, QueryRefused)
 
@@ -132,6 +134,8 @@ class _Look:
         theirs, ours = self._client.server_time, self._clock()
         if theirs is None:
             return Finding(Verdict.NOTE, "Clock", "Salesforce does not tell the time")
+        if abs(ours - theirs) <= _NO_DIFFERENCE:
+            return Finding(Verdict.FINE, "Clock", "this server's clock agrees with Salesforce's")
         words = f"this server's clock is {clocks_apart(ours, theirs)}"
         if abs(ours - theirs) > CLOCKS_APART:
             return Finding(Verdict.LACKING, "Clock", f"{words}. Set the clock (NTP).")

@@ -191,6 +191,7 @@ def test_check_ends_where_the_days_calls_are_used_up(
 @pytest.mark.parametrize(
     ("off", "verdict", "told"),
     [
+        (timedelta(seconds=1), Verdict.FINE, "agrees with Salesforce's"),
         (timedelta(seconds=20), Verdict.FINE, "20 seconds ahead of Salesforce's"),
         (timedelta(minutes=-3), Verdict.LACKING, "3 minutes behind Salesforce's. Set the clock"),
     ],
