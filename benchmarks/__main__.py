@@ -1,7 +1,8 @@
 """``python -m benchmarks``: measures on SQLite, and on PostgreSQL where there is one.
 
 ``pages`` beside a floor page, the ``webhook`` beside a view that inserts one row, and ``settling``:
-the rounds over many refunds, and in how much memory. Without any of these names, all.
+the rounds over many refunds, and in how much memory; ``loading`` beside a bare COPY with the same
+upsert. Without any of these names, all.
 
 Every run makes databases and files of its own and throws them away at the end. PostgreSQL is the
 server of ``DATABASE_URL``, else the local one.
@@ -20,6 +21,8 @@ from urllib.parse import urlsplit
 import psycopg
 from psycopg import sql
 
+from benchmarks import loading_report
+from benchmarks.loading_report import Load
 from benchmarks.memory import ROUNDS, Round, table
 
 LOCAL_POSTGRESQL = "postgres://postgres@127.0.0.1:5432/postgres"
@@ -57,6 +60,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--database", choices=["sqlite", "postgresql"], default="")
     parser.add_argument("--orders", type=int, nargs="+", default=[300, 100_000])
     parser.add_argument("--refunds", type=int, nargs="+", default=[10_000, 100_000])
+    parser.add_argument("--loads", type=int, nargs="+", default=[10_000, 100_000])
     parser.add_argument("--rounds", type=int, default=60, help="how often everything is timed")
     parser.add_argument("--seconds", type=float, default=110, help="after which no round begins")
     parser.add_argument(
@@ -110,10 +114,30 @@ def _settling(address: str, database: str, directory: Path, options: argparse.Na
     print(*table(database, taken), sep="\n")
 
 
+def _loading(address: str, database: str, directory: Path, options: argparse.Namespace) -> None:
+    """Measure the floor and the desk at each size, over the same pages, on databases of their own.
+
+    Each in a new process, whose memory is its own.
+    """
+    taken: list[tuple[Load, Load]] = []
+    for size in options.loads:
+        if not (directory / f"pages_{size}").exists():
+            _run("benchmarks.loading", ["record", str(size)], _of(address, "recording"), directory)
+        pair = []
+        for what in ("floor", "desk"):
+            where = _of(address, f"{what}_{size}")
+            said = _run("benchmarks.loading", [what, str(size)], where, directory, is_read=True)
+            pair.append(Load.read(said))
+            print(f"{database}: {pair[-1].sentence}", flush=True)
+        taken.append((pair[0], pair[1]))
+    print(*loading_report.table(database, taken), sep="\n")
+
+
 _MEASURES: Mapping[str, Callable[[str, str, Path, argparse.Namespace], None]] = {
     "pages": _pages,
     "webhook": _webhook,
     "settling": _settling,
+    "loading": _loading,
 }
 
 
@@ -123,6 +147,12 @@ def _suffixes(options: argparse.Namespace) -> Sequence[str]:
         *(str(size) for size in options.orders if "pages" in options.what),
         *(["webhook"] if "webhook" in options.what else []),
         *(f"refunds_{size}" for size in options.refunds if "settling" in options.what),
+        *(
+            f"{what}_{size}"
+            for size in options.loads
+            for what in ("floor", "desk")
+            if "loading" in options.what
+        ),
     ]
 
 

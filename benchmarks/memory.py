@@ -3,12 +3,23 @@
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 #: The rounds, in the order in which each leaves what the next one needs.
 ROUNDS = ("settling", "events", "reconciling", "verifying")
 #: MiB that a round may take more where there is ten times as much to do: what the allocator and
 #: the databases' caches make of it.
 GROWTH_TARGET = 8.0
+
+
+def memory(name: str) -> float:
+    """Return one of Linux's figures of this process's memory, in MiB.
+
+    https://man7.org/linux/man-pages/man5/proc_pid_status.5.html
+    """
+    with Path("/proc/self/status").open() as status:
+        lines = dict(line.split(":", 1) for line in status)
+    return int(lines[name].split()[0]) / 1024
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ django.setup()
 from django.conf import settings  # noqa: E402
 
 from benchmarks.many import fill, fill_events  # noqa: E402
-from benchmarks.memory import Round  # noqa: E402
+from benchmarks.memory import Round, memory  # noqa: E402
 from refunds.gateways import digital_river  # noqa: E402
 from refunds.models import Difference, Event, HistoryEntry, Order, Refund  # noqa: E402
 from refunds.services.events import events_process  # noqa: E402
@@ -55,7 +55,7 @@ def _settling(size: int) -> Round:
     floor = _looks() * orders
     seconds, before = _timed(refunds_settle)
     _require(not Refund.objects.exclude(state="succeeded").exists(), "refunds are not settled")
-    return Round("settling", count, "refunds", seconds, floor, before, _memory("VmHWM"))
+    return Round("settling", count, "refunds", seconds, floor, before, memory("VmHWM"))
 
 
 def _processing(size: int) -> Round:
@@ -68,7 +68,7 @@ def _processing(size: int) -> Round:
         Event.objects.filter(state="processed").count() == count + _WARM_UP,
         "events are not processed",
     )
-    return Round("events", count, "events", seconds, floor, before, _memory("VmHWM"))
+    return Round("events", count, "events", seconds, floor, before, memory("VmHWM"))
 
 
 def _reconciling(size: int) -> Round:
@@ -78,7 +78,7 @@ def _reconciling(size: int) -> Round:
     seconds, before = _timed(reconcile)
     run = Refund.objects.filter(reconciled_at=None).exists()
     _require(not run and not Difference.objects.exists(), "the reconciliation found differences")
-    return Round("reconciling", refunds, "refunds", seconds, floor, before, _memory("VmHWM"))
+    return Round("reconciling", refunds, "refunds", seconds, floor, before, memory("VmHWM"))
 
 
 def _verifying(size: int) -> Round:
@@ -92,7 +92,7 @@ def _verifying(size: int) -> Round:
     found = list[object]()
     seconds, before = _timed(lambda: verify_history(found=found.append))
     _require(not found, f"the history does not verify: {found[:3]}")
-    return Round("verifying", count, "entries", seconds, floor, before, _memory("VmHWM"))
+    return Round("verifying", count, "entries", seconds, floor, before, memory("VmHWM"))
 
 
 _ROUNDS: dict[str, Callable[[int], Round]] = {
@@ -105,7 +105,7 @@ _ROUNDS: dict[str, Callable[[int], Round]] = {
 
 def _timed(do: Callable[[], object]) -> tuple[float, float]:
     """Do it; returns the seconds it took and the memory there was before."""
-    before, started = _memory("VmRSS"), time.perf_counter()
+    before, started = memory("VmRSS"), time.perf_counter()
     do()
     return time.perf_counter() - started, before
 
@@ -135,16 +135,6 @@ def _page_of_orders() -> float:
     started = time.perf_counter()
     told = digital_river().get_orders(order_ids)
     return (time.perf_counter() - started) * _PAGE / len(told)
-
-
-def _memory(name: str) -> float:
-    """Return one of Linux's figures of this process's memory, in MiB.
-
-    https://man7.org/linux/man-pages/man5/proc_pid_status.5.html
-    """
-    with Path("/proc/self/status").open() as status:
-        lines = dict(line.split(":", 1) for line in status)
-    return int(lines[name].split()[0]) / 1024
 
 
 def _require(holds: bool, otherwise: str) -> None:
