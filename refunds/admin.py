@@ -38,6 +38,8 @@ from refunds.models import (
     RefundLine,
     RefundReason,
     SalesforceTask,
+    SetAside,
+    SyncRun,
 )
 from refunds.money import format_money
 from refunds.permissions import APPROVE, GROUP_NAME, LEADS_GROUP_NAME
@@ -284,6 +286,9 @@ class OrderAdmin(RecordAdmin):
                     "state",
                     "payment",
                     "payment_type",
+                    "fraud_state",
+                    "payment_status",
+                    "payment_failure_reason",
                     "capture_completed",
                     "refundable",
                     "refreshed_at",
@@ -298,6 +303,10 @@ class OrderAdmin(RecordAdmin):
                     "salesforce_status",
                     "account_salesforce_id",
                     "salesforce_modified_at",
+                    "salesforce_deleted_at",
+                    "customer_type",
+                    "selling_entity",
+                    "has_landed_cost",
                 )
             },
         ),
@@ -884,3 +893,41 @@ class DeskGroupAdmin(GroupAdmin):
 
 def _is_own(group: Group | None) -> bool:
     return group is not None and group.name in {GROUP_NAME, LEADS_GROUP_NAME}
+
+
+@admin.register(SyncRun)
+class SyncRunAdmin(RecordAdmin):
+    """Runs of the mirror: what each read and changed, and how it ended."""
+
+    list_display = (
+        "started_at",
+        "kind",
+        "state",
+        "phase",
+        "orders_read",
+        "orders_created",
+        "orders_changed",
+        "orders_deleted",
+        "lines_read",
+        "set_aside",
+        "finished_at",
+        "outcome",
+    )
+    list_filter = ("state", "kind")
+
+
+@admin.register(SetAside)
+class SetAsideAdmin(ByIdAdmin):
+    """Salesforce's records that could not be mirrored, and what is wrong with each."""
+
+    list_display = (
+        "last_seen_at",
+        "object_name",
+        "salesforce_id",
+        "order_salesforce_id",
+        "field",
+        "reason",
+        "first_seen_at",
+    )
+    list_filter = ("object_name",)
+    search_fields = ("salesforce_id", "order_salesforce_id")

@@ -16,6 +16,7 @@
     ├── ReconciliationRefused    a reconciliation cannot be begun or carried on now
     ├── DifferenceUnresolved     a difference cannot be resolved in the way asked for
     ├── OrderNotFetched          an order could not be had from Salesforce
+    ├── SyncRefused              a sync with Salesforce cannot be begun now
     └── RecordUnusable           a Salesforce record that cannot be mirrored
 
 The module knows nothing of Django, of the database or of the wire.
@@ -101,6 +102,10 @@ class DifferenceUnresolved(RefundDeskError):
 
 class OrderNotFetched(RefundDeskError):
     """An order could not be had from Salesforce; whether it is there may not be known."""
+
+
+class SyncRefused(RefundDeskError):
+    """A sync with Salesforce cannot be begun now; the sentence says why."""
 
 
 class RecordUnusable(RefundDeskError):

@@ -5,12 +5,13 @@ from contextlib import suppress
 import structlog
 from celery import shared_task
 
-from refunds.errors import PermissionSetRefused, ReconciliationRefused
+from refunds.errors import PermissionSetRefused, ReconciliationRefused, SyncRefused
 from refunds.services import sweeping
 from refunds.services.events import event_process
 from refunds.services.permission_set import permission_set_keep_up
 from refunds.services.reconciliation import reconciliation_carry_on
 from refunds.services.salesforce_tasks import salesforce_task_send
+from refunds.services.syncing import sync
 
 _logger = structlog.get_logger(__name__)
 
@@ -47,3 +48,12 @@ def sync_permission_set() -> None:
         permission_set_keep_up()
     except PermissionSetRefused as error:
         _logger.warning("permission_set.refused", reason=str(error))
+
+
+@shared_task(name="refunds.tasks.sync_orders")
+def sync_orders() -> None:
+    """Bring the mirror up to date with Salesforce, unless that is being done already."""
+    try:
+        sync(started_by="timer")
+    except SyncRefused as error:
+        _logger.info("sync.refused", reason=str(error))

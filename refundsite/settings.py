@@ -287,6 +287,12 @@ CELERY_BEAT_SCHEDULE = {
         "options": {"expires": SWEEP_SECONDS},
     },
 }
+if SALESFORCE_SYNC_SECONDS:
+    CELERY_BEAT_SCHEDULE["sync orders"] = {
+        "task": "refunds.tasks.sync_orders",
+        "schedule": SALESFORCE_SYNC_SECONDS,
+        "options": {"expires": SALESFORCE_SYNC_SECONDS},
+    }
 if SALESFORCE_PERMISSION_SET_SECONDS:
     CELERY_BEAT_SCHEDULE["permission set"] = {
         "task": "refunds.tasks.sync_permission_set",

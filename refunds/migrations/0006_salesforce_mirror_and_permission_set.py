@@ -426,6 +426,10 @@ class Migration(migrations.Migration):
             model_name="setaside",
             index=models.Index(fields=["-last_seen_at", "-id"], name="set_aside_newest"),
         ),
+        migrations.AddIndex(
+            model_name="setaside",
+            index=models.Index(fields=["order_salesforce_id"], name="set_aside_of_order"),
+        ),
         migrations.AddConstraint(
             model_name="setaside",
             constraint=models.UniqueConstraint(

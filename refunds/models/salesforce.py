@@ -127,7 +127,10 @@ class SetAside(models.Model):
         constraints = (
             models.UniqueConstraint(fields=["object_name", "salesforce_id"], name="set_aside_once"),
         )
-        indexes = (models.Index(fields=["-last_seen_at", "-id"], name="set_aside_newest"),)
+        indexes = (
+            models.Index(fields=["-last_seen_at", "-id"], name="set_aside_newest"),
+            models.Index(fields=["order_salesforce_id"], name="set_aside_of_order"),
+        )
 
     def __str__(self) -> str:
         return f"{self.object_name} {self.salesforce_id}"

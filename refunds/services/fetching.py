@@ -210,7 +210,7 @@ def _record(
 
 def _records(by: str, value: str, client: SalesforceClient) -> list[Mapping[str, object]]:
     page = client.query_page(queries.one_order(_fields(), by=by, value=value))
-    return [_with_all_lines(record, client) for record in page.records]
+    return [record_with_all_lines(record, client) for record in page.records]
 
 
 def _fields() -> queries.Fields:
@@ -219,7 +219,9 @@ def _fields() -> queries.Fields:
     )
 
 
-def _with_all_lines(record: Mapping[str, object], client: SalesforceClient) -> Mapping[str, object]:
+def record_with_all_lines(
+    record: Mapping[str, object], client: SalesforceClient
+) -> Mapping[str, object]:
     """Return the record with the lines that Salesforce put on further pages."""
     nested = record.get("OrderItems")
     if not isinstance(nested, Mapping) or nested.get("done") is not False:

@@ -63,6 +63,8 @@ def page_rows(page: CsvPage) -> tuple[list[str], list[list[str]]]:
 def orders_of_page(page: CsvPage, *, fields: Fields, default_currency: str) -> OrderRows:
     """Read the orders of a bulk job's page. Raises ``UnreadableAnswer``."""
     heading, rows = page_rows(page)
+    if not rows:
+        return OrderRows()
     pick = _picker(heading, _wanted(fields.of_orders(), fields.has_currency))
     is_clean = _is_clean(page.text)
     found = OrderRows()
@@ -85,7 +87,7 @@ class PageLines:
     def __init__(self, page: CsvPage, *, fields: Fields) -> None:
         """Read the page. Raises ``UnreadableAnswer``."""
         self._heading, self._rows = page_rows(page)
-        pick = _picker(self._heading, fields.of_lines())
+        pick = _picker(self._heading, fields.of_lines()) if self._rows else tuple
         self._fields = fields
         self._is_clean = _is_clean(page.text)
         self._cells = [pick(row) for row in self._rows]

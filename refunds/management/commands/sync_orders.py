@@ -1,0 +1,211 @@
+"""`python manage.py sync_orders`: bring the mirror up to date with Salesforce.
+
+Safe to run at any time; one at a time, and one that was broken off is carried on.
+"""
+
+from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from time import monotonic
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from refunds.errors import OrderNotFetched, RecordUnusable, SyncRefused
+from refunds.models import SetAside, SyncRun
+from refunds.services.fetching import order_fetch, salesforce_order_id
+from refunds.services.syncing import Progress as Told
+from refunds.services.syncing import sync
+
+#: Seconds between two lines where no terminal shows a bar.
+_EVERY = 10
+#: How many records that were set aside are written out.
+_MOST_LISTED = 20
+_DOING = {
+    SyncRun.Phase.ORDERS: "Orders",
+    SyncRun.Phase.LINES: "Order products",
+    SyncRun.Phase.DELETED_ORDERS: "Deleted orders",
+    SyncRun.Phase.DELETED_LINES: "Deleted order products",
+    SyncRun.Phase.GONE: "What is gone without a trace",
+    SyncRun.Phase.AGAIN: "Records set aside, once more",
+}
+_COUNTS = {SyncRun.Phase.ORDERS: "orders_read", SyncRun.Phase.LINES: "lines_read"}
+
+
+def _day(text: str) -> datetime:
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
+    except ValueError:
+        raise ArgumentTypeError(
+            "it must be a day written as YYYY-MM-DD, as in 2026-11-02"
+        ) from None
+
+
+class Command(BaseCommand):
+    help = (
+        "Bring the mirror up to date with Salesforce: everything the first time, then what "
+        "changed. What was broken off is carried on. Exit status: 0 done, though records may be "
+        "set aside; 1 it stopped and says why; 2 it could not be begun."
+    )
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        what = parser.add_mutually_exclusive_group()
+        what.add_argument(
+            "--full",
+            action="store_true",
+            help="read everything anew, and find what is gone from Salesforce without a trace",
+        )
+        what.add_argument(
+            "--since",
+            type=_day,
+            metavar="YYYY-MM-DD",
+            help="read what changed on that day (UTC) and later",
+        )
+        what.add_argument(
+            "--order", metavar="NUMBER", help="fetch one order, by its number or its Salesforce id"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if options["order"]:
+            self._fetch(options["order"].strip())
+            return
+        try:
+            with self._progress() as told:
+                run = sync(
+                    started_by="command",
+                    full=options["full"],
+                    since=options["since"],
+                    on_progress=told,
+                )
+        except SyncRefused as error:
+            raise CommandError(str(error), returncode=2) from None
+        self._sum_up(run)
+
+    def _fetch(self, told: str) -> None:
+        try:
+            key = {"salesforce_id": salesforce_order_id(told)}
+        except ValueError:
+            key = {"order_number": told}
+        try:
+            order = order_fetch(**key)
+        except (OrderNotFetched, RecordUnusable) as error:
+            raise CommandError(str(error)) from None
+        if order is None:
+            raise CommandError(f"Salesforce has no order {told}.")
+        self.stdout.write(f"Order {order.order_number} is mirrored.")
+
+    @contextmanager
+    def _progress(self) -> Iterator[Told]:
+        """Give what shows how far a run is: a bar on a terminal, lines elsewhere."""
+        if not self.stdout.isatty():
+            yield _Lines(self.stdout.write)
+            return
+        with _bar() as bar:
+            yield _Bar(bar)
+
+    def _sum_up(self, run: SyncRun) -> None:
+        self.stdout.write(
+            f"Orders: {run.orders_read:,} read, {run.orders_created:,} new, "
+            f"{run.orders_changed:,} changed, {run.orders_deleted:,} deleted. "
+            f"Order products: {run.lines_read:,} read, {run.lines_created:,} new, "
+            f"{run.lines_changed:,} changed, {run.lines_deleted:,} deleted."
+        )
+        if run.set_aside:
+            self._list_set_aside(run.set_aside)
+        if run.state != SyncRun.State.FINISHED:
+            raise CommandError(f"Sync {run.pk} stopped. {run.outcome}")
+        self.stdout.write(f"Sync {run.pk}: {run.outcome}")
+
+    def _list_set_aside(self, count: int) -> None:
+        self.stdout.write(f"Set aside: {count:,}")
+        for record in SetAside.objects.all()[:_MOST_LISTED]:
+            name = record.salesforce_id or "without an id"
+            self.stdout.write(f"  {record.object_name} {name}: {record.reason}")
+        if count > _MOST_LISTED:
+            self.stdout.write(f"  and {count - _MOST_LISTED:,} more, in the administration")
+
+
+class _Lines:
+    """Writes a line when a phase begins, and every few seconds how far it is."""
+
+    def __init__(self, write: Any) -> None:
+        self._write = write
+        self._phase = ""
+        self._next = 0.0
+        self._began = monotonic()
+
+    def __call__(self, run: SyncRun) -> None:
+        now = monotonic()
+        if run.phase == self._phase and now < self._next:
+            return
+        doing = _DOING.get(SyncRun.Phase(run.phase))
+        if doing is None:
+            return
+        if run.phase != self._phase:
+            self._phase, self._began = run.phase, now
+        self._next = now + _EVERY
+        self._write(f"  {doing}{_how_far(run, now - self._began)}")
+
+
+def _how_far(run: SyncRun, seconds: float) -> str:
+    column = _COUNTS.get(SyncRun.Phase(run.phase))
+    if column is None:
+        return ""
+    read = getattr(run, column)
+    of = "" if run.expected is None else f" of {run.expected:,}"
+    rate = f", {read / seconds:,.0f} a second" if seconds >= 1 and read else ""
+    return f": {read:,}{of} read{rate}"
+
+
+class _Rate(ProgressColumn):
+    """Records a second."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:,.0f}/s" if speed else "")
+
+
+def _bar() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Rate(),
+        TimeRemainingColumn(),
+        console=Console(),
+    )
+
+
+class _Bar:
+    """Shows one bar for each phase that has something to count."""
+
+    def __init__(self, bar: Progress) -> None:
+        self._bar = bar
+        self._tasks: dict[SyncRun.Phase, TaskID] = {}
+
+    def __call__(self, run: SyncRun) -> None:
+        phase = SyncRun.Phase(run.phase)
+        if phase not in _DOING:
+            return
+        if phase not in self._tasks:
+            self._tasks[phase] = self._bar.add_task(_DOING[phase], total=None)
+        for each, task in self._tasks.items():
+            column = _COUNTS.get(each)
+            read = getattr(run, column) if column else 0
+            # A phase that is over is over, however many Salesforce had told of.
+            total = run.expected if each == phase else read
+            self._bar.update(task, total=total, completed=read)
