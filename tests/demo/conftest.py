@@ -32,9 +32,11 @@ def open_shop(
         opened.append(Sandbox(tmp_path / "shop.sqlite3", orders=orders))
         settings.SANDBOX_STATE = opened[-1].path
         gateways.digital_river.cache_clear()
+        gateways.salesforce.cache_clear()
         return opened[-1]
 
     yield open_it
     for sandbox in opened:
         sandbox.close()
     gateways.digital_river.cache_clear()
+    gateways.salesforce.cache_clear()

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from django.conf import LazySettings
@@ -15,6 +16,7 @@ from refunds.services.mirroring import order_mirror
 from sandbox.application import Application
 from sandbox.faults import parse_fault
 from sandbox.orders import ShopOrder
+from sandbox.salesforce.organisation import Organisation
 from sandbox.serving import serve
 from sandbox.shop import SHOWCASE
 from sandbox.store import Sandbox
@@ -126,8 +128,10 @@ def test_orders_fill_reads_figures_over_http(served: Sandbox) -> None:
 
 
 def test_orders_fill_mirrors_the_whole_shop_although_the_server_is_down(
-    settings: LazySettings,
+    settings: LazySettings, tmp_path: Path
 ) -> None:
+    settings.SANDBOX_STATE = tmp_path / "shop.sqlite3"
+    gateways.salesforce.cache_clear()
     settings.DIGITALRIVER_TRANSPORT = ""
     # Nothing listens at the discard port.
     settings.DIGITALRIVER_API_URL = "http://127.0.0.1:9"
@@ -137,10 +141,39 @@ def test_orders_fill_mirrors_the_whole_shop_although_the_server_is_down(
 
     gateways.digital_river().close()
     gateways.digital_river.cache_clear()
+    gateways.salesforce.cache_clear()
     assert filling.mirrored >= 300
+    assert not filling.sync_trouble
     assert filling.read == 0
     assert "Digital River cannot be reached" in filling.trouble
     assert set(SHOWCASE.values()) <= set(Order.objects.values_list("order_number", flat=True))
+
+
+def test_orders_fill_says_why_salesforce_told_of_no_orders(
+    open_shop: OpenShop, settings: LazySettings
+) -> None:
+    open_shop(SOME)
+    settings.SALESFORCE_TRANSPORT = settings.SALESFORCE_URL = settings.SALESFORCE_DOMAIN = ""
+
+    filling = orders_fill(progress=_silent)
+
+    assert (filling.mirrored, filling.read) == (0, 0)
+    assert "SALESFORCE_DOMAIN" in filling.sync_trouble
+
+
+def test_orders_fill_takes_over_what_changed_in_salesforce_since(open_shop: OpenShop) -> None:
+    sandbox = open_shop(SOME)
+    orders_fill(progress=_silent)
+    organisation = Organisation(sandbox)
+    identifier = organisation.order_id(SHOWCASE["worked_sample"])
+    organisation.change("Order", identifier, {"Status": "Closed"})
+
+    filling = orders_fill(progress=_silent)
+
+    assert (filling.mirrored, filling.read, filling.sync_trouble) == (0, 0, "")
+    order = Order.objects.get(order_number=SHOWCASE["worked_sample"])
+    assert order.salesforce_status == "Closed"
+    assert order.refundable
 
 
 def test_orders_fill_refuses_where_the_demo_may_not_run(settings: LazySettings) -> None:

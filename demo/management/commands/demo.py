@@ -63,6 +63,10 @@ class Command(BaseCommand):
     def _say_filling(self, filling: Filling) -> None:
         if filling.mirrored:
             self.stdout.write(f"Filled the desk with {filling.mirrored} made-up orders.")
+        if filling.sync_trouble:
+            self.stdout.write(
+                self.style.WARNING(f"Not all orders came from Salesforce: {filling.sync_trouble}")
+            )
         if filling.trouble:
             where = settings.DIGITALRIVER_API_URL or "the stand-in in this process"
             if filling.read:
