@@ -3,15 +3,16 @@
 from django.apps import AppConfig
 from django.core.checks import register
 
-from sandbox.checks import check_transport
+from sandbox.checks import check_salesforce_transport, check_transport
 
 
 class SandboxConfig(AppConfig):
-    """Registers the check that keeps the stand-in out of production."""
+    """Registers the checks that keep the stand-ins out of production."""
 
     name = "sandbox"
     verbose_name = "Digital River stand-in"
 
     def ready(self) -> None:
-        """Register the system check."""
+        """Register the system checks."""
         register(check_transport)
+        register(check_salesforce_transport)

@@ -20,11 +20,22 @@ def check_transport(
 
     Only where the desk is set to the in-process stand-in; to have the app installed is no error.
     """
-    transport = str(getattr(settings, "DIGITALRIVER_TRANSPORT", "") or "")
+    return _refused_beside("DIGITALRIVER_TRANSPORT", "sandbox.E001")
+
+
+def check_salesforce_transport(
+    app_configs: Sequence[AppConfig] | None = None, **options: Any
+) -> list[CheckMessage]:
+    """Report the same of the Salesforce stand-in."""
+    return _refused_beside("SALESFORCE_TRANSPORT", "sandbox.E002")
+
+
+def _refused_beside(setting: str, identifier: str) -> list[CheckMessage]:
+    transport = str(getattr(settings, setting, "") or "")
     if not transport.startswith("sandbox."):
         return []
     try:
         refuse_beside_live_settings()
     except ImproperlyConfigured as error:
-        return [Error(str(error), id="sandbox.E001")]
+        return [Error(str(error), id=identifier)]
     return []

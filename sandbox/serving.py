@@ -39,13 +39,35 @@ class StandIns:
 
 
 class QuietHandler(WSGIRequestHandler):
-    """Hangs up where the application was told to lose the answer, and logs no request."""
+    """Hangs up where the application was told to lose the answer, and logs no request.
+
+    An application that goes by a clock of its own says what the date is.
+    """
+
+    _has_date = True
 
     def connection_dropped(
         self, error: BaseException, environ: WSGIEnvironment | None = None
     ) -> None:
         """Close the connection without an answer."""
         self.close_connection = True
+
+    def send_response(self, code: int, message: str | None = None) -> None:
+        """Begin an answer; the date is added at its end where the application gave none."""
+        self.send_response_only(code, message)
+        self.send_header("Server", self.version_string())
+        self._has_date = False
+
+    def send_header(self, keyword: str, value: str) -> None:
+        """Add a header."""
+        self._has_date = self._has_date or keyword.lower() == "date"
+        super().send_header(keyword, value)
+
+    def end_headers(self) -> None:
+        """End the headers."""
+        if not self._has_date:
+            self.send_header("Date", self.date_time_string())
+        super().end_headers()
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """Say nothing: a query string may hold a customer's mail address."""

@@ -40,6 +40,7 @@ from sandbox.faults import Fault, parse_fault
 from sandbox.moments import from_microseconds, resource_time, to_microseconds, utc_now
 from sandbox.orders import ORDER_STATES, RECEIVER_METHODS, PastRefund, ShopOrder
 from sandbox.refund_request import parse_refund
+from sandbox.salesforce.records import salesforce_time
 from sandbox.shop import build_shop
 from sandbox.webhook import Misbehaviour, Webhook, parse_webhook
 from sandbox.wire import (
@@ -606,6 +607,7 @@ class Sandbox:
         # The package's picklist knows no dispute: Salesforce keeps what it had.
         if state != "dispute":
             record["digitalriverv3__DR_Order_State__c"] = state
+            record["SystemModstamp"] = salesforce_time(from_microseconds(now))
         connection.execute(
             "UPDATE orders SET state = ?, document = ?, record = ?, updated = ?,"
             " state_before_dispute = ? WHERE number = ?",

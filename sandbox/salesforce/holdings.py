@@ -63,7 +63,10 @@ class Holdings:
         for place, identifier in self.changed_places.items():
             records[identifier] = self.generated.record(place)
         for identifier, change in self._changes.items():
-            records[identifier] = {**records.get(identifier, {}), **change, "Id": identifier}
+            given = records.get(identifier, {})
+            # What Digital River did since to an order of the shop is in the shop's record.
+            stamp = max(change["SystemModstamp"], given.get("SystemModstamp", ""))
+            records[identifier] = {**given, **change, "Id": identifier, "SystemModstamp": stamp}
         for name, (key, parent) in self.sobject.parents.items():
             if parent in OBJECTS:
                 self._look_up(records, name, key, OBJECTS[parent])

@@ -12,7 +12,7 @@ Texts = dict[str, str]
 REASON = "DR_Payment_Failure_Reason__c"
 LONG_NAME = "Ünïversal Holding für Meßgeräte und Zubehör " * 6
 EMOJI_NAME = "Käsespätzle & Söhne 🧀🥨 👩🏽‍🔧 GmbH"
-LONG_DESCRIPTION = ('The bank said no, "again".\nAsk the customer for another card. ' * 2_100)[
+LONG_DESCRIPTION = ('The bank said no, "again".\nAsk the customer for another card. ' * 2_200)[
     :131_072
 ]
 WRONG_FIELD = "Ten megabytes of what a payment service wrote into the wrong field. "

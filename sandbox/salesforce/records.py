@@ -62,7 +62,8 @@ class OrderFacts:
         return record_id("801", self.number)
 
 
-def _time(moment: datetime) -> str:
+def salesforce_time(moment: datetime) -> str:
+    """Write a moment as Salesforce's JSON has it."""
     return moment.strftime("%Y-%m-%dT%H:%M:%S.000+0000")
 
 
@@ -84,8 +85,8 @@ def salesforce_order(facts: OrderFacts) -> dict[str, Any]:
         "OrderNumber": facts.order_number,
         "Status": "Activated",
         "EffectiveDate": facts.created.strftime("%Y-%m-%d"),
-        "CreatedDate": _time(facts.created),
-        "SystemModstamp": _time(facts.created + timedelta(hours=5)),
+        "CreatedDate": salesforce_time(facts.created),
+        "SystemModstamp": salesforce_time(facts.created + timedelta(hours=5)),
         "AccountId": account,
         "Account": {
             "attributes": _attributes("Account", account),

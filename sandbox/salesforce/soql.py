@@ -33,6 +33,7 @@ LONGEST = 100_000
 LONGEST_EXCERPT = 60
 COMPARISONS = frozenset(("=", "!=", "<", "<=", ">", ">="))
 MOST_LISTED = 4_000
+RESERVED = frozenset(("NOT", "FROM", "WHERE", "SELECT", "TYPEOF"))
 
 _TOKEN = re.compile(
     r"""\s*(?:
@@ -150,7 +151,8 @@ class _Reader:
             raise self._unexpected()
 
     def _name(self) -> Token:
-        if self._peek().kind != "name":
+        token = self._peek()
+        if token.kind != "name" or token.text.upper() in RESERVED:
             raise self._unexpected()
         return self._take()
 

@@ -1,0 +1,1 @@
+"""Tests of the Salesforce stand-in, mostly through simple-salesforce."""
