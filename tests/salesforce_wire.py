@@ -11,7 +11,7 @@ from requests.adapters import BaseAdapter
 from refunds.salesforce.client import Credentials, SalesforceClient
 from sandbox.salesforce.organisation import Organisation
 from sandbox.salesforce.shape import CONSUMER_KEY, CONSUMER_SECRET
-from sandbox.salesforce.transport import in_process_for
+from sandbox.salesforce.transport import Timeout, in_process_for
 
 Record = dict[str, object]
 
@@ -39,7 +39,15 @@ class SalesforceWire(BaseAdapter):
         self.further: list[Record] = []
         self.one_currency = False
 
-    def send(self, request: requests.PreparedRequest, **how: object) -> requests.Response:
+    def send(
+        self,
+        request: requests.PreparedRequest,
+        stream: bool = False,
+        timeout: Timeout = None,
+        verify: bool | str = True,
+        cert: object = None,
+        proxies: Mapping[str, str] | None = None,
+    ) -> requests.Response:
         """Send the request on, unless the test has it otherwise."""
         address = urlsplit(request.url or "")
         asks = parse_qs(address.query).get("q", [])
@@ -55,7 +63,7 @@ class SalesforceWire(BaseAdapter):
         if asks and (before := self.before):
             self.before = None
             before()
-        answer = self._inner.send(request, **how)  # type: ignore[arg-type]
+        answer = self._inner.send(request, stream=stream, timeout=timeout)
         if self.usage:
             answer.headers["Sforce-Limit-Info"] = self.usage
         if asks and self.rewrite is not None:

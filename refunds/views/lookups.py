@@ -54,4 +54,6 @@ def look_up_of(
     if known is None and not gateways.salesforce_is_configured():
         return None
     is_known = known is not None
-    return LookUp(search, selecting=selecting, asked=is_known, known=is_known, order=known)
+    # Where no script runs, the answer to the button leads back here.
+    asked = is_known or request.GET.get("looked") == "on"
+    return LookUp(search, selecting=selecting, asked=asked, known=is_known, order=known)

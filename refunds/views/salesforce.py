@@ -78,9 +78,11 @@ def salesforce_look_up(request: DeskRequest) -> HttpResponse:
         return render(request, "_look_up.html", {"look_up": look_up})
     if look_up.order:
         return _to_proceed(request, look_up.order) if selecting else redirect(look_up.order)
-    messages.warning(request, look_up.error or look_up.not_there)
+    if look_up.error:
+        messages.warning(request, look_up.error)
+    asked = {} if look_up.error else {"looked": "on"}
     address = reverse("refunds:select-order" if selecting else "refunds:orders")
-    return redirect(f"{address}?{urlencode({'q': search})}")
+    return redirect(f"{address}?{urlencode({'q': search} | asked)}")
 
 
 def _to_proceed(request: DeskRequest, order: Order) -> HttpResponse:

@@ -8,6 +8,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
 from playwright.sync_api import Page, expect
+from pytest_django import Settings
 
 from refunds.models import Difference, Order, Refund
 from refunds.options import Option, Selection
@@ -199,3 +200,15 @@ def test_administration_has_no_faults(
         axe(page, without=["empty-table-header"])
         # What axe tries on Django's style sheets, the security policy tells it off for.
         watch.complaints.clear()
+
+
+def test_order_deleted_in_salesforce_has_no_faults(
+    screens: Screens, desk: Desk, axe: Axe, settings: Settings
+) -> None:
+    settings.SALESFORCE_ADDRESS = "https://acme.lightning.force.com"
+    order = desk.order("all_options")
+    look(screens, axe, order.get_absolute_url())
+    Order.objects.update(
+        salesforce_deleted_at=timezone.now(), payment_failure_reason="The card has expired."
+    )
+    look(screens, axe, order.get_absolute_url(), f"{order.get_absolute_url()}refunds/")
