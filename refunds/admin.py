@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     Reasons = admin.ModelAdmin[RefundReason]
     ReasonForm = forms.ModelForm[RefundReason]
     UserForm = forms.ModelForm[User]
+    Users = UserAdmin[User]
 else:
     # Django's classes take no type arguments when they run.
     AnyAdmin = Reasons = admin.ModelAdmin
@@ -66,6 +67,7 @@ else:
     OrderLines = RefundLines = History = admin.TabularInline
     Attempts = admin.StackedInline
     ReasonForm = UserForm = forms.ModelForm
+    Users = UserAdmin
 
 #: A list shows no more rows than this: older ones are found by searching and filtering.
 MOST_ROWS = 1_000
@@ -824,19 +826,22 @@ admin.site.unregister(Group)
 
 
 @admin.register(User)
-class DeskUserAdmin(UserAdmin):
+class DeskUserAdmin(Users):
     """People, marked with where their place in the permission set comes from.
 
     Putting somebody into its group here, or taking them out, goes into the place's history.
     """
 
-    list_display = (*UserAdmin.list_display, "permission_set_mark")
-    list_filter = (*UserAdmin.list_filter, PermissionSetFilter)
-    readonly_fields = ("permission_set_mark",)
-    fieldsets = (
-        *(UserAdmin.fieldsets or ()),
-        ("Permission set", {"fields": ("permission_set_mark",)}),
+    list_display = (
+        "username",
+        "email",
+        "first_name",
+        "last_name",
+        "is_staff",
+        "permission_set_mark",
     )
+    list_filter = ("is_staff", "is_superuser", "is_active", "groups", PermissionSetFilter)
+    readonly_fields = ("permission_set_mark",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
         """Read with each person whether they are in the group, and where that comes from."""
@@ -847,7 +852,13 @@ class DeskUserAdmin(UserAdmin):
             When(theirs, then=Value("salesforce")),
             default=Value("hand"),
         )
-        return super().get_queryset(request).annotate(in_permission_set=way)
+        people: QuerySet[User] = super().get_queryset(request)
+        return people.annotate(in_permission_set=way)
+
+    def get_fieldsets(self, request: HttpRequest, obj: User | None = None) -> Any:
+        """Show it on the page of a person who is there."""
+        own = [("Permission set", {"fields": ("permission_set_mark",)})] if obj else []
+        return [*super().get_fieldsets(request, obj), *own]
 
     @admin.display(description="permission set")
     def permission_set_mark(self, user: User) -> str:
@@ -882,7 +893,9 @@ class DeskUserAdmin(UserAdmin):
 class DeskGroupAdmin(GroupAdmin):
     """Groups. The desk's own two keep their names and are not deleted: it goes by them."""
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Group | None = None) -> Sequence[str]:
+    def get_readonly_fields(
+        self, request: HttpRequest, obj: Group | None = None
+    ) -> tuple[str, ...]:
         """Let the names of the desk's own groups only be looked at."""
         return ("name",) if _is_own(obj) else ()
 

@@ -8,7 +8,7 @@ that begins in that very moment, and for one that a request under way writes bac
 https://docs.djangoproject.com/en/5.2/topics/http/sessions/#extending-database-backed-session-engines
 """
 
-from typing import Any
+from typing import Any, ClassVar, cast
 
 from django.contrib.auth import SESSION_KEY
 from django.contrib.sessions.backends.db import SessionStore as DatabaseSessionStore
@@ -36,7 +36,7 @@ class DeskSession(AbstractBaseSession):
     #: The key of the account that is signed in.
     account = models.BigIntegerField(null=True, blank=True)
 
-    objects = DeskSessionManager()
+    objects: ClassVar = DeskSessionManager()
 
     class Meta(AbstractBaseSession.Meta):
         abstract = False
@@ -57,7 +57,8 @@ class SessionStore(DatabaseSessionStore):
 
     def load(self) -> dict[str, Any]:
         """Return what the session holds: nothing where it has ended."""
-        session = self._get_session_from_db()
+        # Django's own way to read the row; its stubs leave it out.
+        session = self._get_session_from_db()  # type: ignore[attr-defined]
         if session is None:
             return {}
         data = self.decode(session.session_data)
@@ -72,6 +73,6 @@ class SessionStore(DatabaseSessionStore):
         if account is not None and _SIGN_OUTS not in data:
             counts = Membership.objects.filter(user_id=account).values_list("sign_outs", flat=True)
             data[_SIGN_OUTS] = counts.first() or 0
-        session: DeskSession = super().create_model_instance(data)
+        session = cast("DeskSession", super().create_model_instance(data))
         session.account = None if account is None else int(account)
         return session

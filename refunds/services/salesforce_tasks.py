@@ -151,10 +151,11 @@ def _subject(refund: Refund) -> str:
 
 def _amount(refund: Refund) -> Decimal:
     """Return what was given back, or what would have been."""
-    if refund.state == RefundState.SUCCEEDED:
-        return refund.refunded_amount
-    asked = refund.requested_amount if refund.accepted_amount is None else refund.accepted_amount
-    return asked or ZERO
+    amount: Decimal | None = refund.refunded_amount
+    if refund.state != RefundState.SUCCEEDED:
+        asked, accepted = refund.requested_amount, refund.accepted_amount
+        amount = asked if accepted is None else accepted
+    return amount or ZERO
 
 
 def _fields(task: SalesforceTask) -> dict[str, object]:
@@ -165,8 +166,7 @@ def _fields(task: SalesforceTask) -> dict[str, object]:
         state.meaning,
         # Of a refund that was sent again since, it no longer says why it failed.
         refund.failure_in_words if state == refund.state else "",
-        f"Refunded at the refund desk: {refund.get_option_display()}, order "
-        f"{refund.order.order_number}.",
+        f"{refund.get_option_display()} of order {refund.order.order_number}, at the refund desk.",
     ]
     if settings.DESK_ADDRESS:
         told.append(f"{settings.DESK_ADDRESS}{refund.get_absolute_url()}")

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
 import stamina
@@ -15,10 +16,15 @@ from django.utils import timezone
 from refunds.errors import PermissionSetRefused
 from refunds.models import COMMAND, Actor, HistoryEntry, Membership, Watermark
 from refunds.models.history import SWEEP
+from refunds.models.sessions import DeskSession, SessionStore
 from refunds.permissions import GROUP_NAME, may_issue
 from refunds.salesforce.client import SalesforceClient
 from refunds.services import permission_set
-from refunds.services.memberships import membership_set_by_hand, membership_take
+from refunds.services.memberships import (
+    membership_give,
+    membership_set_by_hand,
+    membership_take,
+)
 from refunds.services.permission_set import (
     LEASE,
     Changes,
@@ -70,9 +76,7 @@ class Sync:
 
 def account(name: str, **columns: object) -> User:
     """Make an account that the stand-in's user of this name is matched with, by its email."""
-    return User.objects.create_user(
-        **{"username": name, "email": f"{name}@{DOMAIN}", "password": "x", **columns}
-    )
+    return User.objects.create(**{"username": name, "email": f"{name}@{DOMAIN}", **columns})
 
 
 def members() -> set[str]:
@@ -341,11 +345,10 @@ def test_signing_in_while_losing_the_permission_set_does_not_slip_through(
     sync()
     client = signed_in(user)
     organisation.unassign("rep")
-    store = client.session.__class__
 
-    kept = store.create_model_instance
+    kept = SessionStore.create_model_instance
 
-    def late(self: object, data: dict[str, object]) -> object:
+    def late(self: SessionStore, data: dict[str, object]) -> DeskSession:
         row = kept(self, data)
         if "_auth_user_id" in data:
             monkeypatch.undo()
@@ -353,7 +356,7 @@ def test_signing_in_while_losing_the_permission_set_does_not_slip_through(
             assert sync().taken == ("rep",)
         return row
 
-    monkeypatch.setattr(store, "create_model_instance", late)
+    monkeypatch.setattr(SessionStore, "create_model_instance", late)
 
     assert not is_in(signed_in(user))
     assert not is_in(client)
@@ -372,9 +375,7 @@ def test_session_that_a_request_under_way_writes_back_is_ended_all_the_same() ->
     assert not is_in(client)
 
 
-def test_page_costs_no_query_more_for_knowing_who_was_signed_out(
-    django_assert_num_queries: object,
-) -> None:
+def test_page_costs_no_query_more_for_knowing_who_was_signed_out() -> None:
     client = signed_in(rep())
     with CaptureSessions() as captured:
         assert is_in(client)
@@ -515,12 +516,12 @@ def test_permission_set_sync_without_the_group_says_so(sync: Sync) -> None:
 def test_permission_set_sync_is_all_or_nothing(sync: Sync, monkeypatch: pytest.MonkeyPatch) -> None:
     account("rep")
     account("rep2")
-    give, given = permission_set.membership_give, []
+    given: list[Membership] = []
 
-    def second_fails(**what: object) -> Membership:
+    def second_fails(**what: Any) -> Membership:
         if given:
             raise RuntimeError("killed")
-        given.append(give(**what))  # type: ignore[arg-type]
+        given.append(membership_give(**what))
         return given[0]
 
     monkeypatch.setattr(permission_set, "membership_give", second_fails)

@@ -251,7 +251,7 @@ def test_task_is_made_on_the_order(
     assert made["Description"].splitlines() == [
         f"Refund {refund.reference}: USD 10.00 succeeded.",
         "Digital River has sent the money back. The customer sees it 5 to 10 business days later.",
-        f"Refunded at the refund desk: Complete Order, order {order.order_number}.",
+        f"Complete Order of order {order.order_number}, at the refund desk.",
         f"https://desk.example.com/refunds/{refund.reference}/",
     ]
     task.refresh_from_db()

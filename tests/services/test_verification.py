@@ -6,13 +6,16 @@ from contextlib import contextmanager
 from decimal import Decimal
 
 import pytest
+from django.contrib.auth.models import Group
 from django.db import connection, connections, transaction
 from pytest_django import DjangoAssertNumQueries
 
-from refunds.models import COMMAND, HistoryEntry, Order, Refund, RefundReason
+from refunds.models import COMMAND, HistoryEntry, Membership, Order, Refund, RefundReason
 from refunds.models.history import entry_append
 from refunds.options import Option, Selection
+from refunds.permissions import GROUP_NAME
 from refunds.services import verification
+from refunds.services.memberships import membership_set_by_hand
 from refunds.services.reasons import reason_delete, reason_save
 from refunds.services.settlements import history_add, refund_create
 from refunds.services.verification import Finding, refund_verify, verify_history
@@ -547,3 +550,79 @@ def test_verify_history_writes_nothing(refund: Refund) -> None:
         assert sentences()
 
     assert (list(Refund.objects.values()), list(HistoryEntry.objects.values())) == before
+
+
+# -- memberships -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def membership() -> Membership:
+    """A place in the permission set that was given, taken away and given again."""
+    user = person("anna")
+    for is_member in (True, False, True):
+        membership_set_by_hand(user=user, is_member=is_member, by=user)
+    return Membership.objects.get()
+
+
+def test_verify_history_looks_at_memberships_too(membership: Membership) -> None:
+    checked = verify_history()
+
+    assert (checked.memberships, checked.findings) == (1, 0)
+    assert membership.history.count() == 3
+
+
+def test_verify_history_finds_a_membership_whose_entry_was_edited(membership: Membership) -> None:
+    with unguarded():
+        HistoryEntry.objects.filter(membership=membership, number=2).update(summary="Never.")
+
+    assert "Membership of anna: entry 2 was changed after it was written" in sentences()[0]
+
+
+def test_verify_history_finds_a_membership_whose_entry_is_gone(membership: Membership) -> None:
+    with unguarded():
+        HistoryEntry.objects.filter(membership=membership, number=3).delete()
+
+    assert sentences() == ["Membership of anna: entry 3 is missing at the end."]
+
+
+@pytest.mark.parametrize(
+    ("columns", "says"),
+    [
+        ({"source": "salesforce"}, "its source is “salesforce”, but entry 3 left it at “hand”."),
+        ({"active": False}, "its active is “False”, but entry 3 left it at “True”."),
+    ],
+    ids=["source", "active"],
+)
+def test_verify_history_finds_a_membership_that_is_not_as_its_history_says(
+    columns: dict[str, object], says: str, membership: Membership
+) -> None:
+    Membership.objects.update(**columns)
+
+    assert f"Membership of anna: {says}" in sentences()
+
+
+def test_verify_history_finds_who_was_put_into_the_group_past_the_desk(
+    membership: Membership,
+) -> None:
+    user = membership.user
+    user.groups.clear()
+    past = "it was changed past the desk."
+    assert sentences() == [
+        f"Membership of anna: the person was given the group, but is not in it: {past}"
+    ]
+
+    membership_set_by_hand(user=user, is_member=False, by=user)
+    user.groups.add(Group.objects.get(name=GROUP_NAME))
+    assert sentences() == [
+        f"Membership of anna: the person was taken out of the group, but is in it: {past}"
+    ]
+
+
+def test_verify_history_finds_a_membership_that_is_gone(membership: Membership) -> None:
+    entries = list(membership.history.order_by("number"))
+
+    # The database keeps it as long as it has entries.
+    (fault,) = verification._faults(Membership, None, entries)
+
+    assert fault.sentence == "the membership is gone, while its history is still there."
+    assert verification._name(Membership, 7, None) == "Membership with the key 7"
