@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refunds.salesforce.errors import SalesforceRecordError
-from refunds.salesforce.payloads import lengthened_id, order_record
+from refunds.salesforce.payloads import lengthened_id, mended_id, order_record
 
 ORDER_ID = "801B0000000QSQZIA4"
 
@@ -242,3 +242,18 @@ def test_lengthened_id_tells_apart_what_differs_in_case_only(one: str, flips: li
 def test_lengthened_id_of_what_is_no_id_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="not an id"):
         lengthened_id(text)
+
+
+@given(short=st.from_regex(r"[A-Za-z0-9]{15}", fullmatch=True))
+def test_mended_id_has_its_capitals_back_whatever_was_done_to_them(short: str) -> None:
+    long = lengthened_id(short)
+    for mangled in (long, long.lower(), long.upper(), long.swapcase(), short):
+        assert mended_id(mangled) == long
+
+
+@pytest.mark.parametrize(
+    "text", ["", "0" * 16, "001B0000000QSQZIA9", "001B0000000QSQZ555", "001B0000000QSQZIA-"]
+)
+def test_mended_id_of_what_no_id_can_be_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is "):
+        mended_id(text)

@@ -1,6 +1,7 @@
 """One order fetched from Salesforce while a rep waits: by each key, and all that can go wrong."""
 
 from collections.abc import Iterator
+from time import monotonic
 
 import pytest
 import requests
@@ -21,6 +22,7 @@ from refunds.services.fetching import (
     order_look_up,
     salesforce_order_id,
 )
+from sandbox.salesforce.faults import Fault, FaultKind
 from sandbox.salesforce.organisation import Organisation
 from sandbox.shop import SHOWCASE
 from tests.desk import Desk, SetClock
@@ -252,6 +254,18 @@ def test_refusal_is_told_with_what_to_do(
         order_fetch(order_number=str(record["OrderNumber"]), client=client)
     assert any(word in str(told.value) for word in ("Try again", "check_salesforce"))
     assert str(record["OrderNumber"]) not in str(logs)
+
+
+def test_slow_salesforce_keeps_a_rep_waiting_for_seconds_only(
+    desk: Desk, organisation: Organisation, settings: Settings
+) -> None:
+    settings.SALESFORCE_TIMEOUT = 1
+    slow = Fault(FaultKind.LATENCY, path="/services/data/*", milliseconds=60_000, times=10)
+    organisation.queue_fault(slow)
+    started = monotonic()
+    with pytest.raises(OrderNotFetched, match="did not answer in time"):
+        order_fetch(order_number=SHOWCASE["worked_sample"])
+    assert monotonic() - started < 10
 
 
 def test_calls_that_are_nearly_used_up_are_left_to_others(
