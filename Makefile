@@ -45,6 +45,7 @@ run: $(RUNTIME) $(FRONT_END) var/secret-key ## Serve the demo on http://127.0.0.
 			>/dev/null 2>&1 & beside="$$!"; \
 	fi; \
 	$(DEMO) sweep --every 60 >/dev/null 2>&1 & beside="$$beside $$!"; \
+	$(DEMO) sync_orders --every 60 >/dev/null 2>&1 & beside="$$beside $$!"; \
 	trap 'kill $$beside 2>/dev/null' EXIT; trap 'exit 0' INT TERM; \
 	$(DEMO) runserver 127.0.0.1:$(PORT) & beside="$$beside $$!"; wait $$!
 

@@ -10,6 +10,7 @@ from refunds.selectors.closeouts import (
     closeout_view,
 )
 from refunds.selectors.evidence import evidence_json, evidence_pack, evidence_subject
+from refunds.selectors.mirror import MirrorState, mirror_state
 from refunds.selectors.orders import (
     FRESH_FOR,
     REFUNDS_SHOWN,
@@ -91,6 +92,7 @@ __all__ = [
     "FigureChange",
     "LineHeld",
     "LineRow",
+    "MirrorState",
     "OpenDifferences",
     "OrderAccount",
     "OrderHeld",
@@ -118,6 +120,7 @@ __all__ = [
     "held_by_order",
     "is_stale",
     "lines_of",
+    "mirror_state",
     "newest_page",
     "open_differences",
     "order_account",

@@ -301,6 +301,6 @@ class RecordLines:
 def any_id(told: object) -> str:
     """Return an id in its 18 characters, empty where it is none."""
     try:
-        return lengthened_id(told) if isinstance(told, str) else ""
+        return lengthened_id(told.strip()) if isinstance(told, str) else ""
     except ValueError:
         return ""

@@ -1,5 +1,6 @@
 """Orders: the list, one order, and the way from its Refunds action to a new refund."""
 
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
@@ -36,8 +37,16 @@ def order_list(request: DeskRequest) -> HttpResponse:
             "search": search,
             "look_up": look_up_of(request, page, search),
             "narrowed": bool(search) or filters.is_narrowed,
+            "mirror": _mirror_state(),
         },
     )
+
+
+def _mirror_state() -> selectors.MirrorState | None:
+    """Return how fresh the mirror is; nothing where there is no Salesforce to be behind."""
+    if not gateways.salesforce_is_configured():
+        return None
+    return selectors.mirror_state(now=timezone.now(), every=settings.SALESFORCE_SYNC_SECONDS)
 
 
 @login_required

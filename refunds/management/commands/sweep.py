@@ -3,30 +3,17 @@
 For a timer or a service of its own where Celery is not used; any number may run at once.
 """
 
-import signal
-import threading
-from argparse import ArgumentParser, ArgumentTypeError
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from argparse import ArgumentParser
+from collections.abc import Mapping
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import close_old_connections
 
+from refunds.management.rounds import seconds, stop_signal
 from refunds.services.sweeping import Done, WentWrong, sweep
 
-_LONGEST_PAUSE = 86_400
 _IN_WORDS = {"unreadable": "not known, because Digital River could not be asked"}
-
-
-def _seconds(text: str) -> int:
-    try:
-        seconds = int(text)
-    except ValueError:
-        seconds = 0
-    if not 1 <= seconds <= _LONGEST_PAUSE:
-        raise ArgumentTypeError(f"it must be a whole number of seconds from 1 to {_LONGEST_PAUSE}")
-    return seconds
 
 
 class Command(BaseCommand):
@@ -42,7 +29,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
             "--every",
-            type=_seconds,
+            type=seconds,
             metavar="SECONDS",
             help=(
                 "go on with this pause between two rounds until SIGTERM or SIGINT; the round "
@@ -58,7 +45,7 @@ class Command(BaseCommand):
             if any(_is_wrong(each) for each in done.values()):
                 raise CommandError("A step went wrong; the log says more.")
             return
-        with _stop_signal() as stop:
+        with stop_signal() as stop:
             self.stdout.write(f"A round every {every} seconds.")
             self.stdout.flush()
             stopped = False
@@ -90,18 +77,3 @@ def _is_wrong(outcome: Done) -> bool:
     if isinstance(outcome, Mapping):
         return bool(outcome.get("went wrong"))
     return isinstance(outcome, WentWrong)
-
-
-@contextmanager
-def _stop_signal() -> Iterator[threading.Event]:
-    """Set what is yielded on SIGTERM and SIGINT instead of breaking off."""
-    stop = threading.Event()
-    before = {
-        number: signal.signal(number, lambda *_: stop.set())
-        for number in (signal.SIGTERM, signal.SIGINT)
-    }
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -5,12 +5,13 @@ Safe to run at any time; one at a time, and one that was broken off is carried o
 
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import close_old_connections
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -25,6 +26,7 @@ from rich.progress import (
 from rich.text import Text
 
 from refunds.errors import OrderNotFetched, RecordUnusable, SyncRefused
+from refunds.management.rounds import seconds, stop_signal
 from refunds.models import SetAside, SyncRun
 from refunds.services.fetching import order_fetch, salesforce_order_id
 from refunds.services.syncing import Progress as Told
@@ -78,30 +80,73 @@ class Command(BaseCommand):
         what.add_argument(
             "--order", metavar="NUMBER", help="fetch one order, by its number or its Salesforce id"
         )
+        what.add_argument(
+            "--every",
+            type=seconds,
+            metavar="SECONDS",
+            help="go on with this pause between two syncs until SIGTERM or SIGINT",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["order"]:
             self._fetch(options["order"].strip())
-            return
+        elif options["every"]:
+            self._go_on(options["every"])
+        else:
+            self._once(full=options["full"], since=options["since"])
+
+    def _once(self, *, full: bool, since: datetime | None) -> None:
         try:
             with self._progress() as told:
-                run = sync(
-                    started_by="command",
-                    full=options["full"],
-                    since=options["since"],
-                    on_progress=told,
-                )
+                run = sync(started_by="command", full=full, since=since, on_progress=told)
         except SyncRefused as error:
             raise CommandError(str(error), returncode=2) from None
+        except KeyboardInterrupt:
+            raise CommandError(
+                "Stopped. What was read is kept; run the command again to go on."
+            ) from None
         self._sum_up(run)
+
+    def _go_on(self, every: int) -> None:
+        """Sync again and again; one that stopped says why and is carried on by the next."""
+
+        def stop_between_pages(run: SyncRun) -> None:
+            if stop.is_set():
+                raise KeyboardInterrupt
+
+        self.stdout.write(f"A sync every {every} seconds.")
+        with stop_signal() as stop:
+            while not stop.is_set():
+                # The database may have been restarted since the last round.
+                close_old_connections()
+                with suppress(KeyboardInterrupt):
+                    self._one_of_many(stop_between_pages)
+                stop.wait(every)
+        self.stdout.write("Stopped.")
+
+    def _one_of_many(self, on_progress: Told) -> None:
+        try:
+            run = sync(started_by="command", on_progress=on_progress)
+        except SyncRefused as error:
+            self.stdout.write(str(error))
+        else:
+            if run.state != SyncRun.State.FINISHED or run.orders_changed or run.orders_created:
+                self.stdout.write(
+                    f"Sync {run.pk}: {run.orders_created:,} new orders, "
+                    f"{run.orders_changed:,} changed. {run.outcome}"
+                )
+        self.stdout.flush()
 
     def _fetch(self, told: str) -> None:
         try:
-            key = {"salesforce_id": salesforce_order_id(told)}
+            salesforce_id = salesforce_order_id(told)
         except ValueError:
-            key = {"order_number": told}
+            salesforce_id = ""
         try:
-            order = order_fetch(**key)
+            if salesforce_id:
+                order = order_fetch(salesforce_id=salesforce_id)
+            else:
+                order = order_fetch(order_number=told)
         except (OrderNotFetched, RecordUnusable) as error:
             raise CommandError(str(error)) from None
         if order is None:
