@@ -113,7 +113,11 @@ def _copies(patterns: Sequence[Order], first: int, last: int) -> Iterator[Order]
     """Give an order for each number, like one of the patterns but for what it is called."""
     dice = Random(first)
     end = min(order.ordered_at for order in patterns)
-    columns = [field.attname for field in Order._meta.concrete_fields if not field.primary_key]
+    columns = [
+        field.attname
+        for field in Order._meta.concrete_fields
+        if not (field.primary_key or field.generated)
+    ]
     for number in range(first, last + 1):
         pattern = patterns[dice.randrange(len(patterns))]
         order = Order(**{column: getattr(pattern, column) for column in columns})

@@ -264,7 +264,7 @@ def _upsert(model: type[Model], taken: Mapping[str, str], source: str, key: str)
     columns = dict(taken)
     for field in model._meta.concrete_fields:
         name = str(field.column)
-        if name in columns or field.primary_key or field.null:
+        if name in columns or field.primary_key or field.null or field.generated:
             continue
         default = field.get_default()
         columns[name] = f"'{default}'" if isinstance(default, str) else str(default).lower()

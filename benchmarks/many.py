@@ -197,7 +197,7 @@ def _history(
 
 def _copy(row: _Row) -> _Row:
     """Return a row that is not in the database yet and says the same."""
-    fields = [field for field in row._meta.concrete_fields if not field.primary_key]
+    fields = [f for f in row._meta.concrete_fields if not (f.primary_key or f.generated)]
     return type(row)(**{field.attname: getattr(row, field.attname) for field in fields})
 
 

@@ -81,8 +81,8 @@ class OrderFilter(NarrowingFilter):
         return orders.filter(ordered_at__lt=_midnight(day + timedelta(days=1)))
 
     def filter_left(self, orders: QuerySet[Order], name: str, value: bool) -> QuerySet[Order]:
-        """Keep orders that can still give something back."""
-        return orders.filter(left_amount__gt=0) if value else orders
+        """Keep orders that can still give something back, or whose money was never read."""
+        return orders.filter(may_have_left=True) if value else orders
 
 
 class RefundFilter(NarrowingFilter):

@@ -110,6 +110,8 @@ class OrderFigures:
     duty: Decimal
     importer_tax: Decimal
     lines: tuple[LineFigures, ...]
+    #: Whether Digital River was asked at all; until then the money is not known.
+    was_read: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -232,6 +232,11 @@ class Position:
                 "Digital River has not marked this order as fulfilled. Only fulfilled orders can "
                 "be refunded.",
             )
+        if not order.was_read:
+            return (
+                "The money of this order was not read from Digital River yet, so it is not known "
+                "what can be refunded. Open the order and refresh it."
+            )
         if not order.capture_completed or order.captured <= 0:
             return (
                 "The payment of this order has not been captured yet, so there is no money to "

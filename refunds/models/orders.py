@@ -3,12 +3,18 @@
 from decimal import Decimal
 
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import ExpressionWrapper, F, Q
 from django.urls import reverse
 
 from refunds.models.fields import MoneyField, SearchKeyField
+from refunds.options import REFUNDABLE_STATES
 
 ZERO = Decimal(0)
+_YES_OR_NO = models.BooleanField()
+#: What Salesforce tells of an order before its money is read from Digital River.
+_UNREAD_HOPE = Q(refreshed_at__isnull=True, state__in=sorted(REFUNDABLE_STATES)) & ~Q(
+    digital_river_id=""
+)
 
 
 class Order(models.Model):
@@ -82,6 +88,19 @@ class Order(models.Model):
     # Worked out from the ledger whenever figures or refunds change, so that lists need no ledger.
     left_amount = MoneyField("left to refund", default=ZERO)
     refundable = models.BooleanField("can be refunded now", default=False)
+    # An order that was never read may have money to give back: lists show it until it is opened.
+    may_be_refunded = models.GeneratedField(
+        expression=ExpressionWrapper(
+            _UNREAD_HOPE | Q(refreshed_at__isnull=False, refundable=True), _YES_OR_NO
+        ),
+        output_field=_YES_OR_NO,
+        db_persist=True,
+    )
+    may_have_left = models.GeneratedField(
+        expression=ExpressionWrapper(_UNREAD_HOPE | Q(left_amount__gt=0), _YES_OR_NO),
+        output_field=_YES_OR_NO,
+        db_persist=True,
+    )
 
     number_key = SearchKeyField()
     digital_river_key = SearchKeyField()
@@ -127,11 +146,13 @@ class Order(models.Model):
             models.Index(fields=["state", "-ordered_at", "-id"], name="order_by_state"),
             models.Index(fields=["currency", "-ordered_at", "-id"], name="order_by_currency"),
             models.Index(
-                fields=["-ordered_at", "-id"], condition=Q(refundable=True), name="order_refundable"
+                fields=["-ordered_at", "-id"],
+                condition=Q(may_be_refunded=True),
+                name="order_refundable",
             ),
             models.Index(
                 fields=["-ordered_at", "-id"],
-                condition=Q(left_amount__gt=0),
+                condition=Q(may_have_left=True),
                 name="order_something_left",
             ),
             models.Index(fields=["email_key", "-ordered_at", "-id"], name="order_email_key"),

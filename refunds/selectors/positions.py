@@ -57,6 +57,7 @@ def order_figures(order: Order, lines: Sequence[OrderLine]) -> OrderFigures:
     """Return the order's money as the ledger reads it."""
     return OrderFigures(
         digital_river_id=order.digital_river_id,
+        was_read=order.refreshed_at is not None,
         state=order.state,
         currency=order.currency,
         total=order.total_amount,

@@ -168,7 +168,7 @@ def _defaults(model: type[Model], columns: Sequence[str]) -> tuple[list[str], Ro
     """Return the columns that need a value and are not named, with the model's defaults."""
     names, values = list[str](), list[Value]()
     for each in model._meta.concrete_fields:
-        if each.null or each.primary_key or each.column in columns:
+        if each.null or each.primary_key or each.generated or each.column in columns:
             continue
         default = each.get_default()
         names.append(str(each.column))

@@ -10,9 +10,10 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from refunds import selectors
 from refunds.errors import DraftClosed, RefundDeskError
 from refunds.forms import OptionForm
-from refunds.models import Order
+from refunds.models import Actor, Order
 from refunds.options import Position, Quote, Selection
 from refunds.services.drafts import draft_choose, draft_create, draft_discard
+from refunds.services.orders import order_refresh
 from refunds.views.lists import asked_page
 from refunds.views.lookups import look_up_of
 from refunds.views.requests import DeskRequest
@@ -31,7 +32,7 @@ from refunds.views.steps import (
 @require_safe
 def select_order(request: DeskRequest) -> HttpResponse:
     """First step from the navigation: list and search the orders that can be refunded now."""
-    orders = Order.objects.filter(refundable=True)
+    orders = Order.objects.filter(may_be_refunded=True)
     search = request.GET.get("q", "")[:200]
     page = asked_page(
         request, lambda after: selectors.orders_page(orders, search=search, after=after)
@@ -53,6 +54,9 @@ def draft_begin(request: DeskRequest, order_number: str) -> HttpResponse:
     """Begin a refund of this order."""
     order = get_object_or_404(Order, order_number=order_number)
     try:
+        if order.refreshed_at is None:
+            # Its money comes from Digital River; until then nobody knows what can be refunded.
+            order_refresh(order=order, actor=Actor.looking(request.user))
         draft = draft_create(order=order, user=request.user)
     except RefundDeskError as error:
         messages.error(request, str(error))

@@ -23,7 +23,7 @@ def make_orders(
 
 
 def make_order(number: int, **columns: Any) -> Order:
-    """Return an order that can be refunded, not saved yet."""
+    """Return an order that can be refunded, its money read from Digital River, not saved yet."""
     known: dict[str, Any] = {
         "salesforce_id": f"801{number:015d}",
         "order_number": str(number),
@@ -41,6 +41,7 @@ def make_order(number: int, **columns: Any) -> Order:
         "available_amount": Decimal("40.00"),
         "capture_completed": True,
         "refundable": True,
+        "refreshed_at": DAY,
         **columns,
     }
     for key, column in (
@@ -53,6 +54,15 @@ def make_order(number: int, **columns: Any) -> Order:
     ):
         known.setdefault(key, search_key(known[column]))
     return Order(**known)
+
+
+def make_unread_order(number: int, **columns: Any) -> Order:
+    """Return an order as Salesforce alone tells of it, not saved yet."""
+    nothing = dict.fromkeys(("product_amount", "captured_amount", "left_amount"), Decimal(0)) | {
+        "available_amount": None,
+        "capture_completed": False,
+    }
+    return make_order(number, **{**nothing, "refundable": False, "refreshed_at": None, **columns})
 
 
 def make_refunds(

@@ -9,7 +9,7 @@ from pytest_django import Settings
 from refunds.models import Order
 from tests.desk import Desk
 from tests.views.pages import DeskClient, Page, flat
-from tests.views.rows import DAY, make_order, make_orders
+from tests.views.rows import DAY, make_order, make_orders, make_unread_order
 
 pytestmark = pytest.mark.django_db
 
@@ -133,8 +133,8 @@ def test_list_is_empty_before_anything_is_mirrored(as_rep: DeskClient) -> None:
 
 def test_list_leads_to_the_order_and_shows_its_money(three: None, as_rep: DeskClient) -> None:
     nothing_left = {"left_amount": Decimal(0), "refundable": False, "ordered_at": DAY}
-    make_order(60000008, **nothing_left).save()
-    make_order(60000009, **nothing_left, refreshed_at=DAY).save()
+    make_unread_order(60000008, ordered_at=DAY).save()
+    make_order(60000009, **nothing_left).save()
     page = as_rep.page("/orders/?q=6000000")
     assert page.has_link("/orders/60000001/")
     first, unread, second = page.root.all("tr")[1:]
@@ -346,6 +346,52 @@ def test_paging_by_the_cursor_of_a_search_in_the_whole_list_starts_again(
     assert page.messages == [GONE]
     plain = as_rep.page("/orders/").link("Next page").partition("after=")[2]
     assert as_rep.page(f"/orders/?q=sam&after={plain}").messages == [GONE]
+
+
+# -- orders whose money was never read -------------------------------------------------------------
+
+
+def test_list_says_that_nothing_is_left_where_digital_river_never_took_the_order(
+    as_rep: DeskClient,
+) -> None:
+    make_unread_order(54_000_002, digital_river_id="", state="salesforce_failure").save()
+    (row,) = as_rep.page("/orders/").root.all("tr")[1:]
+    assert row.text.endswith("USD 40.00 nothing")
+
+
+@pytest.mark.parametrize(
+    ("columns", "is_listed"),
+    [
+        ({}, True),
+        ({"state": "fulfilled"}, True),
+        ({"state": "returned"}, True),
+        ({"state": "accepted"}, False),
+        ({"state": "cancelled"}, False),
+        ({"state": ""}, False),
+        ({"digital_river_id": ""}, False),
+        ({"refreshed_at": DAY}, False),
+    ],
+)
+def test_unread_orders_are_offered_where_salesforce_tells_that_they_were_fulfilled(
+    as_rep: DeskClient, columns: dict[str, object], is_listed: bool
+) -> None:
+    make_unread_order(54_000_001, **columns).save()
+    expected = ["54000001"] if is_listed else []
+    assert as_rep.page("/orders/?left=on").rows == expected
+    assert as_rep.page("/refunds/new/").rows == expected
+    assert as_rep.page("/refunds/new/?q=540").rows == expected
+
+
+def test_select_order_reads_an_unread_order_before_it_begins(
+    as_rep: DeskClient, desk: Desk
+) -> None:
+    order = desk.order("worked_sample")
+    Order.objects.filter(pk=order.pk).update(
+        refreshed_at=None, available_amount=None, captured_amount=0, left_amount=0, refundable=False
+    )
+    response = as_rep.post(f"/orders/{order.order_number}/refunds/create/")
+    assert response.status_code == 302
+    assert response["Location"].endswith("/option/")
 
 
 # -- the wizard's first step -----------------------------------------------------------------------
