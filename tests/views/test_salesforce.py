@@ -307,12 +307,26 @@ def test_order_found_for_the_wizard_leads_to_its_refunds(
     values = {"search": record["Id"], "list": "select-order"}
     page = Page(as_rep.post("/salesforce/orders/look-up/", values, headers=HTMX))
     assert page.link(f"Go to the refunds of order {record['OrderNumber']}") == proceed(record)
-    # It is here now, though its money was never read: the list of what can be refunded has it not.
+    # It is here now, and offered although its money was never read.
     page = as_rep.page(f"/refunds/new/?q={record['OrderNumber']}")
-    assert page.rows == []
-    assert "is here, but its money was not read from Digital River yet" in page.text
-    assert page.link("Go to its refunds") == proceed(record)
-    assert not page.root.one("div", id="look-up").get("hx-post")
+    assert page.rows == [record["OrderNumber"]]
+
+
+def test_order_that_is_here_and_cannot_be_refunded_costs_no_call(
+    desk: Desk, wire: SalesforceWire, as_rep: DeskClient
+) -> None:
+    order = desk.order("cancelled")
+    for said, read_at in (
+        ("is here, but it cannot be refunded now.", order.refreshed_at),
+        ("is here, but its money was not read from Digital River yet.", None),
+    ):
+        Order.objects.update(refreshed_at=read_at)
+        page = as_rep.page(f"/refunds/new/?q={order.order_number}")
+        assert page.rows == []
+        assert said in page.text
+        assert page.link("Go to its refunds") == f"/orders/{order.order_number}/refunds/"
+        assert not page.root.one("div", id="look-up").get("hx-post")
+    assert wire.queries == []
 
 
 def test_order_found_without_javascript_is_opened(record: Record, as_rep: DeskClient) -> None:
