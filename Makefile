@@ -88,7 +88,7 @@ serve: $(RUNTIME) $(FRONT_END) ## Serve with gunicorn and production settings (d
 	$(BIN)/python manage.py collectstatic --noinput --verbosity 0
 	PORT=$(PORT) exec $(BIN)/gunicorn
 
-bench: $(DEVELOPMENT) $(FRONT_END) ## Measure screens, webhook and settling (BENCH=webhook, settling or pages for one)
+bench: $(DEVELOPMENT) $(FRONT_END) ## Measure pages, webhook, settling, loading (BENCH= for one of them)
 	$(BIN)/python -m benchmarks $(BENCH)
 
 chromium:
