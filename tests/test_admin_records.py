@@ -21,13 +21,23 @@ from refunds.models import (
     Event,
     ReconciliationRun,
     RefundReason,
+    SetAside,
+    SyncRun,
 )
 from tests.desk import Desk, lead, rep
 
 pytestmark = pytest.mark.django_db
 
 State = Event.State
-MODELS = ["event", "creditmemo", "closeout", "reconciliationrun", "difference"]
+MODELS = [
+    "event",
+    "creditmemo",
+    "closeout",
+    "reconciliationrun",
+    "difference",
+    "syncrun",
+    "setaside",
+]
 
 
 @pytest.fixture
@@ -78,6 +88,22 @@ def records(desk: Desk) -> dict[str, Any]:
             outcome="Record 1.",
         ),
         "reconciliationrun": ReconciliationRun.objects.create(started_at=at, outcome="Record 1."),
+        "syncrun": SyncRun.objects.create(
+            kind=SyncRun.Kind.FULL,
+            started_by="timer",
+            started_at=at,
+            alive_at=at,
+            orders_read=330,
+            outcome="Record 1.",
+        ),
+        "setaside": SetAside.objects.create(
+            object_name="OrderItem",
+            salesforce_id="802000000000001AAA",
+            field="Quantity",
+            reason="Record 1.",
+            first_seen_at=at,
+            last_seen_at=at,
+        ),
         "difference": Difference.objects.create(
             kind=Difference.Kind.AMOUNT,
             subject="re_1",
@@ -109,6 +135,8 @@ def test_record_is_listed_and_shown(model: str, pages: Client, records: dict[str
         "closeout": ("USD 27.01", "Record 1."),
         "reconciliationrun": ("Record 1.", "Running"),
         "difference": ("USD 5.00", "USD 4.00"),
+        "syncrun": ("Everything", "330", "Record 1."),
+        "setaside": ("802000000000001AAA", "Quantity", "Record 1."),
     }[model]:
         assert text in shown
 

@@ -21,7 +21,7 @@ from refunds.gateways import salesforce, salesforce_is_configured
 from refunds.models import Order, SeenRecord, SetAside, SyncRun
 from refunds.salesforce import queries
 from refunds.salesforce.client import CsvPage, RecordPage, SalesforceClient
-from refunds.salesforce.errors import JobFailed, LocatorExpired, SalesforceError
+from refunds.salesforce.errors import JobFailed, LocatorExpired, RightMissing, SalesforceError
 from refunds.salesforce.queries import Fields
 from refunds.services.mirror_gone import gone_next, gone_too_many, seen_add
 from refunds.services.orders import Clock
@@ -147,7 +147,13 @@ class _Worker:
 
     def _prepare(self) -> None:
         """Learn Salesforce's clock and whether its records name a currency."""
-        described = self._client.describe(ORDER)
+        try:
+            described = self._client.describe(ORDER)
+        except RightMissing:
+            raise SyncRefused(
+                "The integration user does not see the object Order in Salesforce. Run "
+                "`manage.py check_salesforce`, which names each right that it needs."
+            ) from None
         self._client.require_calls_left()
         has_currency = "CurrencyIsoCode" in described.fields
         if not has_currency and not settings.SALESFORCE_CURRENCY:
@@ -167,6 +173,7 @@ class _Worker:
     def _phase(self) -> None:
         """Do the phase at hand, anew where Salesforce no longer has its pages."""
         phase = self._run.phase
+        self._on_progress(self._run)
         for beginning in range(1, _MOST_BEGINNINGS + 1):
             try:
                 self._phases[phase]()
