@@ -124,7 +124,7 @@ def _copies(patterns: Sequence[Order], first: int, last: int) -> Iterator[Order]
         order.order_number = order_number_of(number)
         order.salesforce_id = f"801Hs{number:010d}AAA"
         order.digital_river_id = order_id_of(number) if pattern.digital_river_id else ""
-        order.ordered_at = end - COPIES_SPREAD_OVER * (last - number) / last
+        order.ordered_at = end - COPIES_SPREAD_OVER * ((last - number) / last)
         if dice.randrange(KEEPS_ITS_BUYER):
             _name(order, number // ORDERS_PER_BUYER)
         order.number_key = search_key(order.order_number)

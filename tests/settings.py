@@ -20,18 +20,15 @@ os.environ["CELERY_BROKER_URL"] = ""
 # A round of the sweep leaves the permission set alone; its tests begin one themselves.
 os.environ["SALESFORCE_PERMISSION_SET_SECONDS"] = "0"
 # Without any of these Salesforce's stand-in inside the process answers.
-for _name in (
-    "SALESFORCE_DOMAIN",
-    "SALESFORCE_URL",
-    "SALESFORCE_CONSUMER_KEY",
-    "SALESFORCE_CONSUMER_SECRET",
-    "SALESFORCE_PRIVATE_KEY_FILE",
-    "SALESFORCE_USERNAME",
-    "SALESFORCE_CURRENCY",
-    "SALESFORCE_ADDRESS",
-    "SALESFORCE_TASKS",
-):
-    os.environ[_name] = ""
+os.environ["SALESFORCE_DOMAIN"] = ""
+os.environ["SALESFORCE_URL"] = ""
+os.environ["SALESFORCE_CONSUMER_KEY"] = ""
+os.environ["SALESFORCE_CONSUMER_SECRET"] = ""
+os.environ["SALESFORCE_PRIVATE_KEY_FILE"] = ""
+os.environ["SALESFORCE_USERNAME"] = ""
+os.environ["SALESFORCE_CURRENCY"] = ""
+os.environ["SALESFORCE_ADDRESS"] = ""
+os.environ["SALESFORCE_TASKS"] = ""
 # What is held back in earnest has tests of its own.
 os.environ["DIGITALRIVER_CALLS_PER_SECOND"] = "100000"
 

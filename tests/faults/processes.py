@@ -255,7 +255,7 @@ class Gunicorn(Running):
 @contextmanager
 def on_a_port(application: Callable[..., Iterable[bytes]]) -> Iterator[str]:
     """Serve a WSGI application from this process; yields its address."""
-    server = serve(application, HOST, 0)  # type: ignore[arg-type]
+    server = serve(application, HOST, 0)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
