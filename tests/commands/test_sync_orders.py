@@ -8,9 +8,11 @@ from datetime import UTC, datetime
 from io import StringIO
 
 import pytest
+from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
+from refunds import tasks
 from refunds.management.commands import sync_orders as command
 from refunds.models import Order, SyncRun
 from sandbox.salesforce.faults import Fault, FaultKind
@@ -168,3 +170,20 @@ def test_sync_orders_goes_on_until_it_is_told_to_stop(
     assert "330 new orders" in said
     assert said.rstrip().endswith("Stopped.")
     assert SyncRun.objects.filter(state=SyncRun.State.FINISHED).count() == 2
+
+
+def test_the_timer_s_task_syncs_and_leaves_alone_what_is_under_way(
+    organisation: Organisation,
+) -> None:
+    tasks.sync_orders()
+    assert SyncRun.objects.get().started_by == "timer"
+    SyncRun.objects.update(state=SyncRun.State.RUNNING, finished_at=None, alive_at=timezone.now())
+
+    tasks.sync_orders()
+
+    assert SyncRun.objects.count() == 1
+
+
+def test_beat_syncs_every_so_many_seconds() -> None:
+    entry = settings.CELERY_BEAT_SCHEDULE["sync orders"]
+    assert (entry["task"], entry["schedule"]) == (tasks.sync_orders.name, 300)

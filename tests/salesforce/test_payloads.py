@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refunds.salesforce.errors import SalesforceRecordError
-from refunds.salesforce.payloads import lengthened_id, mended_id, order_record
+from refunds.salesforce.payloads import lengthened_id, line_record, mended_id, nested, order_record
 
 ORDER_ID = "801B0000000QSQZIA4"
 
@@ -257,3 +257,54 @@ def test_mended_id_has_its_capitals_back_whatever_was_done_to_them(short: str) -
 def test_mended_id_of_what_no_id_can_be_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is "):
         mended_id(text)
+
+
+# -- rows of CSV -----------------------------------------------------------------------------------
+
+
+def test_nested_gives_a_row_as_rest_json_has_the_record() -> None:
+    names = ["Id", "Account.Name", "BillToContact.Name", "BillToContact.Email", "TotalAmount"]
+    row = ["801", "", "Ada", "ada@example.com", ""]
+    assert nested(names, row) == {
+        "Id": "801",
+        "BillToContact": {"Name": "Ada", "Email": "ada@example.com"},
+        "TotalAmount": None,
+    }
+    with pytest.raises(ValueError, match="zip"):
+        nested(names, row[:-1])
+
+
+def test_order_record_of_a_row_reads_its_texts() -> None:
+    record = order_record(
+        {
+            **without("OrderItems"),
+            "TotalAmount": "27.01",
+            "digitalriverv3__Has_Landed_Cost__c": "true",
+        },
+        with_lines=False,
+    )
+    assert (record.total_amount, record.has_landed_cost) == (Decimal("27.01"), True)
+    assert record.lines == ()
+
+
+def test_order_record_keeps_the_beginning_of_a_long_text() -> None:
+    record = order_record(changed(DR_Payment_Failure_Reason__c="no " * 4_000_000))
+    assert record.payment_failure_reason.startswith("no no")
+    assert len(record.payment_failure_reason) == 1000
+
+
+def test_line_record_of_a_line_that_came_by_itself() -> None:
+    raw = {
+        **RECORD["OrderItems"]["records"][0],
+        "OrderId": ORDER_ID,
+        "OrderItemNumber": "0000000007",
+        "SystemModstamp": "2026-01-07T07:11:12.000+0000",
+    }
+    line = line_record(raw, currency="USD")
+    assert (line.order_id, line.number, line.quantity) == (ORDER_ID, "0000000007", 2)
+    assert line.modified_time == datetime(2026, 1, 7, 7, 11, 12, tzinfo=UTC)
+    with pytest.raises(SalesforceRecordError, match=r"order product .* Quantity") as raised:
+        line_record({**raw, "Quantity": "2.5"}, currency="USD")
+    assert raised.value.record_id == line.id
+    with pytest.raises(SalesforceRecordError, match="OrderId is missing"):
+        line_record({**raw, "OrderId": None}, currency="USD")

@@ -248,7 +248,7 @@ def test_a_sync_that_is_killed_at_any_page_goes_on_and_counts_nothing_twice(
 def test_a_page_that_cannot_be_written_leaves_nothing_of_it(
     run_sync: Sync, small_pages: None, monkeypatch: pytest.MonkeyPatch, clock: SetClock
 ) -> None:
-    good = syncing.page_load
+    good = sync_reading.page_load
 
     def broken(reading: object, page: CsvPage, **how: object) -> object:
         loaded = good(reading, page, **how)  # type: ignore[arg-type]
@@ -401,9 +401,9 @@ def test_a_deleted_order_with_refunds_stays_and_says_so(
 
     organisation.undelete("Order", order.salesforce_id)
     finished(run_sync())
-    order.refresh_from_db()
-    assert order.salesforce_deleted_at is None
-    assert order.lines.get().salesforce_id
+    again = Order.objects.get(pk=order.pk)
+    assert again.salesforce_deleted_at is None
+    assert again.lines.get().salesforce_id
 
 
 def test_a_deleted_line_goes_unless_digital_river_knows_it(
