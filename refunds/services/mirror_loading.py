@@ -16,7 +16,7 @@ from refunds.salesforce.queries import Fields
 from refunds.services.mirror_csv import PageLines, orders_of_page
 from refunds.services.mirror_lines import LinePage
 from refunds.services.mirror_orders import OrderPage
-from refunds.services.mirror_pages import Loaded, one_page
+from refunds.services.mirror_pages import Loaded, one_page, uncollected
 from refunds.services.mirror_rows import LineRows, OrderRows
 from refunds.services.mirror_tables import tables
 
@@ -30,15 +30,17 @@ def orders_load(
     run: SyncRun | None = None,
 ) -> Loaded:
     """Bring a bulk job's page of orders into the mirror. Raises ``UnreadableAnswer``."""
-    found = orders_of_page(page, fields=fields, default_currency=default_currency)
-    return order_rows_load(found, at=at, run=run)
+    with uncollected():
+        found = orders_of_page(page, fields=fields, default_currency=default_currency)
+        return order_rows_load(found, at=at, run=run)
 
 
 def lines_load(
     page: CsvPage, *, fields: Fields, at: datetime, run: SyncRun | None = None
 ) -> Loaded:
     """Bring a bulk job's page of order products into the mirror. Raises ``UnreadableAnswer``."""
-    return line_rows_load(PageLines(page, fields=fields), at=at, run=run)
+    with uncollected():
+        return line_rows_load(PageLines(page, fields=fields), at=at, run=run)
 
 
 def order_rows_load(found: OrderRows, *, at: datetime, run: SyncRun | None = None) -> Loaded:
