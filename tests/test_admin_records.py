@@ -13,7 +13,6 @@ from django.urls import reverse
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from refunds import admin as desk_admin
 from refunds.models import (
     CloseOut,
     CreditMemo,
@@ -230,7 +229,7 @@ def test_event_list_costs_the_same_whatever_its_length(
 def test_event_list_never_counts_beyond_its_cap(
     pages: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(desk_admin, "MOST_ROWS", 3)
+    monkeypatch.setattr("refunds.admin.records.MOST_ROWS", 3)
     for number in range(5):
         _event(number)
 
@@ -302,7 +301,7 @@ def test_events_that_failed_or_had_nothing_to_do_are_processed_again(pages: Clie
 def test_all_events_of_a_filter_are_processed_again_up_to_the_cap(
     pages: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(desk_admin, "MOST_ROWS", 3)
+    monkeypatch.setattr("refunds.admin.events.MOST_ROWS", 3)
     events = [_event(number) for number in range(5)]
 
     said = _again(pages, events[0], select_across="1")
