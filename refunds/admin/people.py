@@ -55,11 +55,11 @@ class DeskUserAdmin(Users):
 
     list_display = (
         "username",
-        "email",
+        "permission_set_mark",
         "first_name",
         "last_name",
         "is_staff",
-        "permission_set_mark",
+        "email",
     )
     list_filter = ("is_staff", "is_superuser", "is_active", "groups", PermissionSetFilter)
     readonly_fields = ("permission_set_mark",)

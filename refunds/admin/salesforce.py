@@ -22,15 +22,15 @@ class SyncRunAdmin(RecordAdmin):
         "started_at",
         "kind",
         "state",
-        "phase",
         "orders_read",
+        "set_aside",
+        "outcome",
+        "phase",
         "orders_created",
         "orders_changed",
         "orders_deleted",
         "lines_read",
-        "set_aside",
         "finished_at",
-        "outcome",
     )
     list_filter = ("state", "kind")
 
@@ -43,9 +43,9 @@ class SetAsideAdmin(ByIdAdmin):
         "last_seen_at",
         "object_name",
         "salesforce_id",
-        "order_salesforce_id",
-        "field",
         "reason",
+        "field",
+        "order_salesforce_id",
         "first_seen_at",
     )
     list_filter = ("object_name",)
