@@ -31,11 +31,12 @@ _KEPT_FOR = (Refund, Event, CreditMemo, Difference, CloseOut, ReconciliationRun)
 
 
 @transaction.atomic
-def orders_gone(*, moments: Mapping[str, datetime]) -> int:
+def orders_gone(*, moments: Mapping[str, datetime], is_told: bool = True) -> int:
     """Take orders that are deleted in Salesforce out of the mirror, or mark them as deleted.
 
-    ``moments`` are when, by Salesforce id. Returns how many the mirror had of them and did not
-    know as deleted.
+    ``moments`` are when, by Salesforce id; without ``is_told`` that is only when the desk missed
+    them, and the very record it has may come back. Returns how many the mirror had of them and
+    did not know as deleted.
     """
     locked = Order.objects.select_for_update().filter(salesforce_id__in=list(moments))
     there = {order.pk: order for order in locked.order_by("pk")}
@@ -48,11 +49,12 @@ def orders_gone(*, moments: Mapping[str, datetime]) -> int:
         order = there[pk]
         if order.salesforce_deleted_at is None:
             at = moments[order.salesforce_id]
-            Order.objects.filter(pk=pk).update(
-                salesforce_deleted_at=at,
+            changes: dict[str, object] = {"salesforce_deleted_at": at}
+            if is_told:
                 # Older pages must not bring it back.
-                salesforce_modified_at=Greatest(Coalesce(F("salesforce_modified_at"), at), at),
-            )
+                modified = Greatest(Coalesce(F("salesforce_modified_at"), at), at)
+                changes["salesforce_modified_at"] = modified
+            Order.objects.filter(pk=pk).update(**changes)
             changed += 1
     records_strike_off(ORDER, moments)
     return changed

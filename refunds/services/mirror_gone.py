@@ -59,7 +59,8 @@ def gone_next(run: SyncRun, at: datetime) -> Step:
     locator = f"{object_name}/{rows[-1][0]}"
     ids = [str(row[1]) for row in rows]
     if object_name == ORDER:
-        return Step(locator, orders=orders_gone(moments=dict.fromkeys(ids, at)))
+        gone = orders_gone(moments=dict.fromkeys(ids, at), is_told=False)
+        return Step(locator, orders=gone)
     return Step(locator, lines=lines_gone(ids=ids))
 
 
