@@ -21,6 +21,7 @@ from refunds.services.mirror_rows import (
 from refunds.services.mirror_tables import Tables, done, selected
 from refunds.services.mirroring import LEFT_DEPENDS_ON, KnownLine, line_match, orders_recount
 from refunds.services.setting_aside import (
+    ITEM_FIELD,
     ITEM_ID_TAKEN,
     ORDER_ITEM,
     WITHOUT_ORDER,
@@ -54,10 +55,12 @@ class LinePage:
         self._found = found
         self._bad: list[BadRecord] = []
         self._ids: set[str] = set()
+        self._order_ids: dict[int, str] = {}
 
     def write(self, at: datetime, run: SyncRun | None) -> Loaded:
         """Write the page; see ``line_rows_load``."""
         owners = self._owners()
+        self._order_ids = {owner.pk: identifier for identifier, owner in owners.items()}
         rows = self._rows(owners)
         is_read = {owner.pk: owner.is_read for owner in owners.values()}
         known = self._known(list(is_read))
@@ -151,7 +154,8 @@ class LinePage:
         return new, old
 
     def _set_aside_item(self, row: Row) -> None:
-        self._bad.append(BadRecord(str(row[_LINE_ID]), "DR_Order_Item_Id__c", ITEM_ID_TAKEN))
+        order_id = self._order_ids[_order_of(row)]
+        self._bad.append(BadRecord(str(row[_LINE_ID]), ITEM_FIELD, ITEM_ID_TAKEN, order_id))
 
     def _leave_out(self, place: int, name: str, reason: str) -> None:
         identifier = self._found.record_id(place)

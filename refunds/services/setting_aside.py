@@ -8,6 +8,8 @@ from refunds.services.mirror_rows import BadRecord
 
 #: What Salesforce calls the objects that are mirrored.
 ORDER, ORDER_ITEM = "Order", "OrderItem"
+#: The field of an order product that names an item which another one may have.
+ITEM_FIELD = "DR_Order_Item_Id__c"
 
 NUMBER_TAKEN = (
     "The order cannot be mirrored: another Salesforce order has its OrderNumber. Give one of them "
