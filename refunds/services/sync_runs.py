@@ -20,6 +20,9 @@ STALE_AFTER = timedelta(minutes=5)
 #: A run of changes reads what changed so long before the last one began, once more: a change may
 #: become visible a while after the moment that Salesforce writes on it.
 OVERLAP = timedelta(minutes=10)
+#: Salesforce tells of what was deleted for 15 days. After a longer pause only a run of everything
+#: finds what is gone.
+DELETIONS_TOLD_FOR = timedelta(days=14)
 
 _GIVEN_UP = "Given up: another one was started."
 
@@ -82,7 +85,7 @@ def sync_begin(
 
     Without ``full`` and ``since`` the one that stopped, or whose process is gone, is carried on;
     else a new one reads what changed since the last one, or everything where that was never read
-    to the end. With either of them, one that stopped is carried on if it reads the same, and
+    to the end, or so long ago that Salesforce does not tell of all deletions any more. With either of them, one that stopped is carried on if it reads the same, and
     given up if not. Raises ``SyncRefused`` while another process has one under way.
     """
     at = clock()
@@ -144,8 +147,8 @@ def _give_up(run: SyncRun, at: datetime) -> None:
 
 def _create(at: datetime, *, started_by: str, full: bool, since: datetime | None) -> SyncRun:
     watermark = _last_watermark()
-    if since is None and watermark is not None and not full:
-        since = watermark - OVERLAP
+    if not full and since is None and watermark is not None:
+        since = None if at - watermark > DELETIONS_TOLD_FOR else watermark - OVERLAP
     kind = SyncRun.Kind.FULL if since is None else SyncRun.Kind.CHANGES
     # What it read is known only to itself, and of the last one nothing is left.
     SeenRecord.objects.all().delete()

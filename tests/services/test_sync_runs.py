@@ -49,6 +49,20 @@ def test_begin_reads_what_changed_since_the_last_one(clock: SetClock) -> None:
     assert hold.run.since == AT - OVERLAP
 
 
+def test_begin_reads_everything_after_a_pause_longer_than_deletions_are_told_of(
+    clock: SetClock,
+) -> None:
+    end(clock)
+    clock.forward(days=13)
+    hold = begin(clock)
+    assert hold.run.kind == SyncRun.Kind.CHANGES
+    hold.finish("Finished.", watermark=sync_watermark(run=hold.run, server_time=clock()))
+
+    clock.forward(days=16)
+
+    assert begin(clock).run.kind == SyncRun.Kind.FULL
+
+
 def test_begin_is_refused_while_another_shows_signs_of_life(clock: SetClock) -> None:
     hold = begin(clock)
     clock.forward(minutes=4)
