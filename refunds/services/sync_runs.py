@@ -85,8 +85,9 @@ def sync_begin(
 
     Without ``full`` and ``since`` the one that stopped, or whose process is gone, is carried on;
     else a new one reads what changed since the last one, or everything where that was never read
-    to the end, or so long ago that Salesforce does not tell of all deletions any more. With either of them, one that stopped is carried on if it reads the same, and
-    given up if not. Raises ``SyncRefused`` while another process has one under way.
+    to the end, or so long ago that Salesforce does not tell of all deletions any more. With either
+    of them, one that stopped is carried on if it reads the same, and given up if not. Raises
+    ``SyncRefused`` while another process has one under way.
     """
     at = clock()
     try:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
 
+import structlog
 from django.core.management.base import BaseCommand, CommandError
 from django.db import close_old_connections
 from rich.console import Console
@@ -32,6 +33,8 @@ from refunds.services.fetching import order_fetch, salesforce_order_id
 from refunds.services.syncing import Progress as Told
 from refunds.services.syncing import sync
 
+_logger = structlog.get_logger(__name__)
+
 #: Seconds between two lines where no terminal shows a bar.
 _EVERY = 10
 #: How many records that were set aside are written out.
@@ -45,15 +48,6 @@ _DOING = {
     SyncRun.Phase.AGAIN: "Records set aside, once more",
 }
 _COUNTS = {SyncRun.Phase.ORDERS: "orders_read", SyncRun.Phase.LINES: "lines_read"}
-
-
-def _day(text: str) -> datetime:
-    try:
-        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
-    except ValueError:
-        raise ArgumentTypeError(
-            "it must be a day written as YYYY-MM-DD, as in 2026-11-02"
-        ) from None
 
 
 class Command(BaseCommand):
@@ -73,7 +67,7 @@ class Command(BaseCommand):
         )
         what.add_argument(
             "--since",
-            type=_day,
+            type=day,
             metavar="YYYY-MM-DD",
             help="read what changed on that day (UTC) and later",
         )
@@ -129,6 +123,13 @@ class Command(BaseCommand):
             run = sync(started_by="command", on_progress=on_progress)
         except SyncRefused as error:
             self.stdout.write(str(error))
+        except Exception as error:
+            # A database that is restarted, say: what was read is kept, and the next one goes on.
+            _logger.exception("sync_orders.round_failed")
+            self.stdout.write(
+                f"This sync went wrong ({type(error).__name__}); the log says more. The next one "
+                "goes on."
+            )
         else:
             if run.state != SyncRun.State.FINISHED or run.orders_changed or run.orders_created:
                 self.stdout.write(
