@@ -2,22 +2,8 @@
 
 import signal
 import threading
-from argparse import ArgumentTypeError
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-_LONGEST_PAUSE = 86_400
-
-
-def seconds(text: str) -> int:
-    """Read the pause between two rounds. Raises ``ArgumentTypeError``."""
-    try:
-        pause = int(text)
-    except ValueError:
-        pause = 0
-    if not 1 <= pause <= _LONGEST_PAUSE:
-        raise ArgumentTypeError(f"it must be a whole number of seconds from 1 to {_LONGEST_PAUSE}")
-    return pause
 
 
 @contextmanager

@@ -3,14 +3,15 @@
 Safe to run at any time; one at a time, and one that was broken off can be carried on.
 """
 
-from argparse import ArgumentParser, ArgumentTypeError
-from datetime import UTC, datetime
+from argparse import ArgumentParser
+from datetime import datetime
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
 from refunds import selectors
 from refunds.errors import ReconciliationRefused
+from refunds.management.arguments import day
 from refunds.models import Difference, Order, ReconciliationRun
 from refunds.services.reconciliation import reconcile, reconciliation_carry_on
 from refunds.services.reconciliation_runs import reconciliation_unfinished
@@ -20,15 +21,6 @@ _PHASES = {
     "ours": "looking for ours that it did not list",
     "orders": "comparing orders",
 }
-
-
-def _day(text: str) -> datetime:
-    try:
-        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
-    except ValueError:
-        raise ArgumentTypeError(
-            "it must be a day written as YYYY-MM-DD, as in 2026-11-02"
-        ) from None
 
 
 class Command(BaseCommand):
@@ -42,7 +34,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
             "--since",
-            type=_day,
+            type=day,
             metavar="YYYY-MM-DD",
             help="compare refunds made on that day (UTC) and later; without it, all there are",
         )

@@ -10,7 +10,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import close_old_connections
 
-from refunds.management.rounds import seconds, stop_signal
+from refunds.management.arguments import seconds
+from refunds.management.rounds import stop_signal
 from refunds.services.sweeping import Done, WentWrong, sweep
 
 _IN_WORDS = {"unreadable": "not known, because Digital River could not be asked"}

@@ -3,10 +3,10 @@
 Safe to run at any time; one at a time, and one that was broken off is carried on.
 """
 
-from argparse import ArgumentParser, ArgumentTypeError
+from argparse import ArgumentParser
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from time import monotonic
 from typing import Any
 
@@ -27,7 +27,8 @@ from rich.progress import (
 from rich.text import Text
 
 from refunds.errors import OrderNotFetched, RecordUnusable, SyncRefused
-from refunds.management.rounds import seconds, stop_signal
+from refunds.management.arguments import day, seconds
+from refunds.management.rounds import stop_signal
 from refunds.models import SetAside, SyncRun
 from refunds.services.fetching import order_fetch, salesforce_order_id
 from refunds.services.syncing import Progress as Told
