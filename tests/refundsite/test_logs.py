@@ -3,6 +3,7 @@
 import json
 import logging
 import logging.config
+import sys
 from collections.abc import Iterator
 from contextlib import redirect_stderr
 from io import StringIO
@@ -11,8 +12,11 @@ import pytest
 import structlog
 from django.conf import settings
 from django.contrib.auth.models import User
+from django.db import DataError, IntegrityError, connection, transaction
 from django.test import Client
+from django.utils import timezone
 
+from refunds.models import Order
 from refundsite.logs import logging_settings
 
 
@@ -90,3 +94,52 @@ def test_traceback_prints_no_local_variables(log_format: str) -> None:
 
 def _fail_with(card_holder: str) -> None:
     raise ValueError(len(card_holder))
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_traceback_of_a_database_s_error_repeats_no_row(log_format: str) -> None:
+    output = StringIO()
+    with redirect_stderr(output):
+        logging.config.dictConfig(logging_settings(log_format=log_format, level="INFO"))
+    try:
+        with transaction.atomic():
+            Order.objects.create(
+                salesforce_id="8015g000000bRT4AAM",
+                order_number="77",
+                buyer_email="buyer@customer.example",
+                ordered_at=timezone.now(),
+                currency="USD",
+                total_amount=-1,
+            )
+    except IntegrityError:
+        structlog.get_logger("refunds.test").exception("sync.went_wrong")
+        told = {"name": "refunds.tasks.sync_orders", "exc": repr(sys.exception())}
+        logging.getLogger("celery.app.trace").exception("Task %(name)s: %(exc)s", told)
+    finally:
+        logging.config.dictConfig(settings.LOGGING)
+    assert output.getvalue().count("The above exception was the direct cause") == 2
+    assert "order_amounts_not_negative" in output.getvalue()
+    assert "customer.example" not in output.getvalue()
+
+
+@pytest.mark.postgresql
+@pytest.mark.django_db
+def test_traceback_of_a_value_that_a_column_refuses_does_not_repeat_it(lines: StringIO) -> None:
+    typed = "buyer@customer.example"
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SELECT CAST(%s AS numeric)", [typed])
+    except DataError:
+        structlog.get_logger("refunds.test").exception("sync.went_wrong")
+    assert "InvalidTextRepresentation" in lines.getvalue()
+    assert "customer.example" not in lines.getvalue()
+
+
+def test_traceback_of_errors_that_name_each_other_comes_to_an_end(lines: StringIO) -> None:
+    one, other = ValueError("one"), ValueError("other")
+    one.__cause__, other.__cause__ = other, one
+    logging.getLogger("desk").error("it_broke", exc_info=one)
+    logging.getLogger("desk").error("nothing_broke", exc_info=(None, None, None))
+    broke, _ = entries(lines)
+    assert str(broke["exception"]).count("ValueError") == 2
