@@ -66,6 +66,12 @@ def order_refresh(
     with transaction.atomic():
         # Others may have written since: read again behind the lock.
         locked = Order.objects.select_for_update().get(pk=order.pk)
+        if locked.digital_river_id != order.digital_river_id:
+            # What was read is of the one that Salesforce named before.
+            raise OrderUnreadable(
+                "Salesforce has just named another Digital River order for this one. Open the "
+                "order again."
+            )
         _take_figures(locked, told, read_at)
         _take_refunds(locked, refunds, read_at=read_at, at=clock(), actor=actor)
         account = selectors.order_account(locked)

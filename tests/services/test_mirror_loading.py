@@ -13,6 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from refunds.errors import OrderUnreadable
 from refunds.models import Order, OrderLine, SetAside
 from refunds.options import Option, Selection
 from refunds.salesforce.client import CsvPage
@@ -36,6 +37,7 @@ from tests.services.salesforce_pages import (
     order_records,
     orders_page,
 )
+from tests.services.wire import Wire
 
 pytestmark = pytest.mark.django_db
 
@@ -563,3 +565,26 @@ def test_a_page_without_records_is_none(sandbox: Sandbox) -> None:
         page = CsvPage(text=text, records=0, locator="")
         assert orders_load(page, fields=FIELDS, at=AT).read == 0
         assert lines_load(page, fields=FIELDS, at=AT).read == 0
+
+
+def test_figures_of_the_order_that_was_meant_before_are_not_taken_for_the_new_one(
+    desk: Desk, wire: Wire
+) -> None:
+    order = desk.order("worked_sample")
+    record = changed(case(desk.sandbox, "worked_sample"), DR_Order_Id__c="229999990336")
+    desk.clock.forward(minutes=1)
+    # Something about it differs, so that the figures are to be written.
+    Order.objects.filter(pk=order.pk).update(captured_amount=0, left_amount=0)
+    order.refresh_from_db()
+
+    def meanwhile() -> None:
+        load_orders([record])
+
+    wire.after_read = meanwhile
+
+    with pytest.raises(OrderUnreadable, match="another Digital River order"):
+        desk.refresh(order)
+
+    order.refresh_from_db()
+    assert (order.digital_river_id, order.refreshed_at) == ("229999990336", None)
+    assert order.captured_amount == 0
