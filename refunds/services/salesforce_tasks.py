@@ -52,7 +52,7 @@ ANSWERED = frozenset({RefundState.SUCCEEDED, RefundState.FAILED, RefundState.EXP
 LEASE = timedelta(minutes=10)
 #: What must be left of the lease for a Task to be made.
 _ENOUGH = timedelta(minutes=5)
-#: Tries after which one that goes wrong waits for a person; while Salesforce is away none counts.
+#: Tries after which one that goes wrong waits for a person; being away alone never leads there.
 MOST_TRIES = 20
 _FIRST_PAUSE = timedelta(minutes=1)
 _LONGEST_PAUSE = timedelta(hours=1)
