@@ -2,7 +2,8 @@
 
 The first 300 orders are the shop's own, with their lines, refunds and figures: the pages that
 open an order open one of those. The rest are copies of them under other numbers, names and days,
-with a refund for each fifth order. A copy has no lines: no list reads them.
+with a refund for each fifth order, up to as many as the lists of refunds are measured with. A copy
+has no lines: no list reads them.
 """
 
 import uuid
@@ -23,6 +24,7 @@ from refunds.models import HistoryEntry, Order, Refund, RefundAttempt, RefundRea
 from refunds.permissions import GROUP_NAME
 from refunds.salesforce.payloads import order_record
 from refunds.search_keys import search_key, surname_key
+from refunds.services.mirror_tables import tables
 from refunds.services.mirroring import order_mirror
 from refunds.services.orders import order_refresh
 from sandbox.orders import order_id_of, order_number_of
@@ -30,6 +32,7 @@ from sandbox.shop import SHOWCASE
 
 SHOP_ORDERS = 300
 ORDERS_PER_REFUND = 5
+MOST_REFUNDS = 20_000
 ORDERS_PER_BUYER = 5
 BUYERS_PER_ACCOUNT = 4
 #: One copy in so many keeps the buyer of the order it was made from, who thus orders often.
@@ -77,8 +80,8 @@ def fill(place: Place) -> None:
             order_refresh(order=order_mirror(record=order_record(record)))
     patterns = list(Order.objects.order_by("pk"))
     with transaction.atomic():
-        bulk_create(_copies(patterns, len(records) + 1, place.orders))
-        _refunds(reps, place.orders // ORDERS_PER_REFUND)
+        _insert(_copies(patterns, len(records) + 1, place.orders))
+        _refunds(reps, min(place.orders // ORDERS_PER_REFUND, MOST_REFUNDS))
     if connection.vendor == "postgresql":
         # What PostgreSQL does by itself within a minute or so of such a change.
         with connection.cursor() as cursor:
@@ -102,6 +105,23 @@ def people() -> Iterator[User]:
         yield user
 
 
+def _insert(orders: Iterator[Order]) -> None:
+    """Insert orders, however many; on PostgreSQL by COPY, for there may be a million of them."""
+    if connection.vendor != "postgresql":
+        bulk_create(orders)
+        return
+    columns = _columns()
+    while batch := list(islice(orders, BATCH)):
+        rows = [tuple(getattr(order, name) for name in columns) for order in batch]
+        tables().insert(Order, columns, rows)
+
+
+def _columns() -> list[str]:
+    """Return the columns of an order that are filled."""
+    fields = Order._meta.concrete_fields
+    return [each.attname for each in fields if not (each.primary_key or each.generated)]
+
+
 def bulk_create(rows: Iterable[_Row]) -> None:
     """Insert rows of one model, however many, a batch at a time."""
     rest = iter(rows)
@@ -113,11 +133,7 @@ def _copies(patterns: Sequence[Order], first: int, last: int) -> Iterator[Order]
     """Give an order for each number, like one of the patterns but for what it is called."""
     dice = Random(first)
     end = min(order.ordered_at for order in patterns)
-    columns = [
-        field.attname
-        for field in Order._meta.concrete_fields
-        if not (field.primary_key or field.generated)
-    ]
+    columns = _columns()
     for number in range(first, last + 1):
         pattern = patterns[dice.randrange(len(patterns))]
         order = Order(**{column: getattr(pattern, column) for column in columns})
