@@ -244,7 +244,7 @@ def test_standing_check_allows_for_the_rounding_of_an_estimate(
 
 
 def test_standing_check_leaves_out_an_order_that_was_never_read(desk: Desk) -> None:
-    orders = make_orders(1, captured_amount=Decimal(0), left_amount=Decimal(0))
+    orders = make_orders(1, captured_amount=Decimal(0), left_amount=Decimal(0), refreshed_at=None)
     make_refunds(orders, rep())
     assert check(desk, full=True) == 0
 
