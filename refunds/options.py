@@ -268,6 +268,11 @@ class Position:
             if option is not Option.FEES or self._carries_fees
         )
 
+    @property
+    def open_choices(self) -> tuple[Choice, ...]:
+        """The options that can be chosen now."""
+        return tuple(choice for choice in self.choices if choice.is_open)
+
     def choice(self, option: Option) -> Choice:
         """Return one option as it stands now."""
         return self._choice(option)

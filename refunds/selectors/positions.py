@@ -42,6 +42,12 @@ class OrderAccount:
             tuple(refund_figures(refund, keys) for refund in reversed(self.refunds)),
         )
 
+    @property
+    def told_position(self) -> Position:
+        """The order as Digital River sees it: without refunds that it was not told of yet."""
+        told = [refund for refund in self.refunds if refund.digital_river_id]
+        return OrderAccount(self.order, self.lines, told).position
+
 
 def order_account(order: Order) -> OrderAccount:
     """Read the order's lines and refunds."""

@@ -22,7 +22,7 @@ from refunds.digitalriver.errors import (
 )
 from refunds.models import Actor, Order, Refund, RefundAttempt
 from refunds.options import Quote
-from refunds.selectors import lines_of, order_position
+from refunds.selectors import lines_of, order_account
 from refunds.services.orders import Clock, order_recount, refund_named
 from refunds.services.settlements import refund_adopt, refund_parts_save, refund_take
 
@@ -166,7 +166,7 @@ def _take_answer(
     if known is None:
         known, flag = refund_named(refund=refund, attempt=attempt, told=told, at=at, actor=actor)
     if known is None:
-        position = order_position(order)
+        position = order_account(order).told_position
         refund_adopt(
             order=order, told=told, position=position, lines=lines, at=at, actor=actor, flag=flag
         )

@@ -228,7 +228,7 @@ def _take_refunds(
                 refund=by_pk[attempt.refund_id], attempt=attempt, told=told, at=at, actor=actor
             )
         if known is None:
-            position = OrderAccount(order, lines, _newest_first(ours)).position
+            position = OrderAccount(order, lines, _newest_first(ours)).told_position
             known = refund_adopt(
                 order=order,
                 told=told,

@@ -10,6 +10,7 @@ from refunds.ledger import FEES
 from refunds.models import Order, Refund
 from refunds.options import LineSelection, Option, Selection
 from refunds.selectors import order_position
+from refunds.services.refunds import refund_queue
 from refunds.services.settlements import next_look
 from tests.desk import Desk, rep
 from tests.services.account import (
@@ -193,6 +194,33 @@ def test_several_refunds_made_elsewhere_and_here_add_up(desk: Desk) -> None:
     assert order.left_amount == 0
     assert parts_of_the_desk(order) == parts_at_digital_river(desk, order)
     check_settled(desk, order)
+
+
+def test_refund_made_elsewhere_is_split_without_what_digital_river_was_not_told_of(
+    desk: Desk,
+) -> None:
+    order = desk.order("all_options")
+    line = order.lines.order_by("position")[0]
+    selection = Selection(
+        Option.LINE_ITEMS, lines=(LineSelection(line.digital_river_id, quantity=1),)
+    )
+    draft = desk.draft(order, rep(), selection)
+    seen = desk.seen(draft, selection)
+    refund_queue(draft=draft, user=rep(), seen=seen, clock=desk.clock)
+
+    identifier = elsewhere(desk, order, percent=100)
+    order = desk.refresh(order)
+
+    refund = Refund.objects.get(digital_river_id=identifier)
+    charged = {
+        each.pk: each.product_amount + each.tax_amount + each.fees_amount + each.fee_tax_amount
+        for each in order.lines.all()
+    }
+    given = {
+        each.order_line_id: each.product_part + each.tax_part + each.fees_part + each.fee_tax_part
+        for each in refund.lines.all()
+    }
+    assert given == charged
 
 
 def test_refund_made_elsewhere_that_gave_less_is_booked_for_what_it_gave(desk: Desk) -> None:
