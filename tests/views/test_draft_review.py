@@ -78,6 +78,21 @@ def test_button_names_the_sum(sample: Walk, changes: dict[str, str], button: str
     assert submit_button(sample.review(**changes)) == button
 
 
+@pytest.mark.parametrize(
+    ("changes", "open_afterwards"),
+    [
+        ({"option": "shipping"}, "Complete Order, Line Items, Tax."),
+        ({"option": "tax"}, "Complete Order, Line Items, Shipping."),
+        ({"option": "complete_order"}, "none."),
+    ],
+)
+def test_review_names_the_options_that_stay_open(
+    sample: Walk, changes: dict[str, str], open_afterwards: str
+) -> None:
+    page = sample.review(**changes)
+    assert f"Options open afterwards: {open_afterwards}" in page.text
+
+
 def test_review_lists_the_lines(sample: Walk) -> None:
     line = sample.order.lines.get()
     page = sample.review(option="line_items", **{f"quantity_{line.key}": "1"})
