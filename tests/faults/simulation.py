@@ -423,7 +423,8 @@ def _damaged(world: World, body: bytes, damage: Damage) -> tuple[bytes, str]:
     secret = "whsec_of_somebody_else" if damage is Damage.FORGED else SECRET
     header = sign(secret, timestamp_of(at), body)
     if damage is Damage.ALTERED:
-        body = body.replace(b"refund", b"Refund")
+        # The same JSON in other bytes: nothing but the signature can tell.
+        body += b" "
     return body, header
 
 

@@ -120,6 +120,15 @@ def test_event_that_was_tampered_with_is_turned_away(world: World, damage: Damag
     assert len(world.put_off) == 1
 
 
+def test_event_that_names_no_refund_is_tampered_with_too(world: World) -> None:
+    _take(world, HALF, Submit(), Forward(seconds=3601), Look())
+    (event,) = (
+        at for at, body in enumerate(invariants.events_there(world)) if "refund" not in body
+    )
+    _take(world, Deliver(event=event, damage=Damage.ALTERED))
+    assert not world.put_off
+
+
 def test_fault_meets_the_call_it_was_meant_for(world: World) -> None:
     lost = Submit(fault=WireFault(FaultKind.LOST_AFTER))
     assert _take(world, HALF, lost).state == Refund.State.UNKNOWN
