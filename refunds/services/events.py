@@ -50,7 +50,9 @@ _BATCH = 200
 
 #: Catching up goes back a bit further: an event may be listed later than it was made.
 OVERLAP = timedelta(minutes=10)
-FIRST_CATCH_UP = timedelta(days=1)
+#: The first time it goes back as far as Digital River's list does: a chargeback is told of by its
+#: event alone, and who knows since when nobody has looked.
+FIRST_CATCH_UP = timedelta(days=30)
 CATCH_UP_EVERY = timedelta(minutes=5)
 _WATERMARK = "events"
 #: Events that catching up stores at once.

@@ -129,6 +129,18 @@ def test_event_that_names_no_refund_is_tampered_with_too(world: World) -> None:
     assert not world.put_off
 
 
+def test_event_that_waited_for_too_long_is_turned_away(world: World) -> None:
+    waits = Deliver(pause=At(Point.CLOCK, 1))
+    _take(world, HALF, Submit(), waits, Forward(seconds=301), Resume())
+    assert not world.put_off
+
+
+def test_event_that_waited_a_little_is_taken(world: World) -> None:
+    waits = Deliver(pause=At(Point.CLOCK, 1))
+    _take(world, HALF, Submit(), waits, Forward(seconds=298), Resume())
+    assert len(world.put_off) == 1
+
+
 def test_fault_meets_the_call_it_was_meant_for(world: World) -> None:
     lost = Submit(fault=WireFault(FaultKind.LOST_AFTER))
     assert _take(world, HALF, lost).state == Refund.State.UNKNOWN

@@ -1065,6 +1065,17 @@ def test_catch_up_brings_what_was_never_delivered(desk: Desk) -> None:
     check_settled(desk, order)
 
 
+def test_first_catch_up_brings_a_chargeback_of_weeks_ago(desk: Desk) -> None:
+    order = desk.order("worked_sample")
+    desk.sandbox.charge_back(order.digital_river_id, Decimal("10.00"))
+    desk.clock.forward(days=29)
+    assert catch_up(desk) > 0
+    sweep(desk)
+    taken = Refund.objects.get()
+    assert taken.origin == Refund.Origin.CHARGEBACK
+    assert taken.refunded_amount == Decimal("10.00")
+
+
 def test_catch_up_keeps_no_token(desk: Desk) -> None:
     order = desk.order("wire_transfer")
     settled(desk, desk.submit(order, rep(), WHOLE))
@@ -1093,7 +1104,7 @@ def test_catch_up_keeps_only_what_the_desk_acts_on(desk: Desk, wire: Wire) -> No
     assert {"refund.complete", "order.refunded"} <= kept
 
 
-def test_catch_up_goes_back_a_day_at_first_then_to_the_last_time(desk: Desk, wire: Wire) -> None:
+def test_catch_up_goes_back_all_the_list_at_first_then_to_the_last_time(desk: Desk, wire: Wire) -> None:
     first = desk.clock()
     catch_up(desk)
     desk.clock.forward(seconds=CATCH_UP_EVERY.total_seconds() - 1)
