@@ -24,8 +24,8 @@ from refunds.models import HistoryEntry, Order, Refund, RefundAttempt, RefundRea
 from refunds.permissions import GROUP_NAME
 from refunds.salesforce.payloads import order_record
 from refunds.search_keys import search_key, surname_key
-from refunds.services.mirror_tables import tables
-from refunds.services.mirroring import order_mirror
+from refunds.services.mirror.records import order_mirror
+from refunds.services.mirror.tables import tables
 from refunds.services.orders import order_refresh
 from sandbox.orders import order_id_of, order_number_of
 from sandbox.shop import SHOWCASE

@@ -38,7 +38,7 @@ from benchmarks.recorded import client_of, record  # noqa: E402
 from benchmarks.serving import Server, served  # noqa: E402
 from refunds.models import Event, Order  # noqa: E402
 from refunds.salesforce.payloads import order_record  # noqa: E402
-from refunds.services.mirroring import order_mirror  # noqa: E402
+from refunds.services.mirror.records import order_mirror  # noqa: E402
 from refunds.services.orders import order_refresh  # noqa: E402
 from sandbox.signing import HEADER, sign, timestamp_of  # noqa: E402
 from sandbox.store import Sandbox  # noqa: E402

@@ -36,7 +36,7 @@ from refunds.models import Order, OrderLine  # noqa: E402
 from refunds.salesforce import queries  # noqa: E402
 from refunds.salesforce.client import Credentials, CsvPage, SalesforceClient  # noqa: E402
 from refunds.salesforce.queries import Fields  # noqa: E402
-from refunds.services.mirror_loading import lines_load, orders_load  # noqa: E402
+from refunds.services.mirror.loading import lines_load, orders_load  # noqa: E402
 from sandbox.salesforce.organisation import Organisation  # noqa: E402
 from sandbox.salesforce.shape import CONSUMER_KEY, CONSUMER_SECRET  # noqa: E402
 from sandbox.salesforce.transport import in_process_for  # noqa: E402
@@ -236,6 +236,7 @@ def _put_by_copy(
             f"COPY told FROM STDIN (FORMAT csv, FORCE_NOT_NULL ({', '.join(quoted)}))"
         ) as copy:
             copy.write(written.getvalue())
+        # The quickest plan at every size: a page is small beside the table.
         cursor.execute("SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off")
         cursor.execute(_upsert(model, taken, f"SELECT {{taken}} FROM {source}", key))  # noqa: S608 -- names of the models
         cursor.execute("DROP TABLE told")

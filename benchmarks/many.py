@@ -37,7 +37,7 @@ from refunds.models import (
 from refunds.options import LineSelection, Option, Selection
 from refunds.salesforce.payloads import order_record
 from refunds.search_keys import search_key
-from refunds.services.mirroring import order_mirror
+from refunds.services.mirror.records import order_mirror
 from refunds.services.orders import order_refresh
 from sandbox.orders import Line, ShopOrder, item_id_of, make_order, order_id_of, order_number_of
 from sandbox.store import Sandbox

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from demo.guard import refuse_beside_live_key
 from refunds.errors import OrderUnreadable, SyncRefused
 from refunds.models import Order, SyncRun
+from refunds.services.mirror.syncing import sync
 from refunds.services.orders import order_refresh
-from refunds.services.syncing import sync
 
 #: Told how many orders are done, and of how many.
 Progress = Callable[[int, int], None]

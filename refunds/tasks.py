@@ -8,10 +8,10 @@ from celery import shared_task
 from refunds.errors import PermissionSetRefused, ReconciliationRefused, SyncRefused
 from refunds.services import sweeping
 from refunds.services.events import event_process
+from refunds.services.mirror.syncing import sync
 from refunds.services.permission_set import permission_set_keep_up
 from refunds.services.reconciliation import reconciliation_carry_on
 from refunds.services.salesforce_tasks import salesforce_task_send
-from refunds.services.syncing import sync
 
 _logger = structlog.get_logger(__name__)
 

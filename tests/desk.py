@@ -12,7 +12,7 @@ from refunds.permissions import GROUP_NAME, LEADS_GROUP_NAME
 from refunds.salesforce.payloads import order_record
 from refunds.selectors import order_position
 from refunds.services.drafts import draft_choose, draft_create
-from refunds.services.mirroring import order_mirror
+from refunds.services.mirror.records import order_mirror
 from refunds.services.orders import order_refresh
 from refunds.services.refunds import refund_submit
 from sandbox.shop import SHOWCASE

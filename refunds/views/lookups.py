@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from refunds import gateways, permissions
 from refunds.models import Order
 from refunds.selectors import Page
-from refunds.services.fetching import is_whole_key, order_known
+from refunds.services.mirror.fetching import is_whole_key, order_known
 from refunds.views.requests import DeskRequest
 
 

@@ -12,7 +12,7 @@ from django_htmx.http import HttpResponseClientRedirect
 
 from refunds.errors import OrderNotFetched, RecordUnusable
 from refunds.models import Order
-from refunds.services.fetching import order_fetch, order_look_up, salesforce_order_id
+from refunds.services.mirror.fetching import order_fetch, order_look_up, salesforce_order_id
 from refunds.views.lookups import LookUp
 from refunds.views.requests import DeskRequest
 from refunds.views.steps import issuer_required

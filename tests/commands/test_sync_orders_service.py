@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from refunds.management.commands import sync_orders as command
 from refunds.models import Order, SyncRun
-from refunds.services import sync_reading
+from refunds.services.mirror import reading
 from sandbox.store import Sandbox
 from tests.desk import SetClock
 
@@ -23,7 +23,7 @@ def test_a_sync_that_went_wrong_is_followed_by_the_next(
 ) -> None:
     clock.now = timezone.now()
     rounds: list[str] = []
-    load = sync_reading.page_load
+    load = reading.page_load
 
     def away(*told: object, **how: object) -> object:
         if not rounds:
@@ -40,7 +40,7 @@ def test_a_sync_that_went_wrong_is_followed_by_the_next(
 
     # The test has the connection within a transaction.
     monkeypatch.setattr(command, "close_old_connections", lambda: None)
-    monkeypatch.setattr("refunds.services.syncing.page_load", away)
+    monkeypatch.setattr("refunds.services.mirror.syncing.page_load", away)
     monkeypatch.setattr(command.Command, "_one_of_many", one_round)
     output = StringIO()
 

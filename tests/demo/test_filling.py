@@ -12,7 +12,7 @@ from demo.guard import DemoRefusedError
 from refunds import gateways
 from refunds.models import Order
 from refunds.salesforce.payloads import order_record
-from refunds.services.mirroring import order_mirror
+from refunds.services.mirror.records import order_mirror
 from sandbox.application import Application
 from sandbox.faults import parse_fault
 from sandbox.orders import ShopOrder

@@ -24,7 +24,7 @@ from refunds.selectors import order_position
 from refunds.services.closeouts import closeout_begin
 from refunds.services.drafts import draft_choose, draft_create
 from refunds.services.events import event_process, event_store
-from refunds.services.mirroring import order_mirror
+from refunds.services.mirror.records import order_mirror
 from refunds.services.orders import order_refresh
 from refunds.services.reconciliation import reconcile
 from refunds.services.refunds import (

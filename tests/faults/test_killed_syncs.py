@@ -16,7 +16,7 @@ import pytest
 from django.db.models import Count, F
 
 from refunds.models import Order, OrderLine, SyncRun
-from refunds.services.sync_runs import STALE_AFTER
+from refunds.services.mirror.runs import STALE_AFTER
 from sandbox.application import Application
 from sandbox.salesforce.organisation import Organisation
 from sandbox.serving import StandIns

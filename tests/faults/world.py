@@ -32,7 +32,7 @@ from refunds.gateways import SharedPace
 from refunds.models import Grounds, Order, RefundReason
 from refunds.options import Seen
 from refunds.salesforce.payloads import order_record
-from refunds.services.mirroring import order_mirror
+from refunds.services.mirror.records import order_mirror
 from refunds.services.orders import order_refresh
 from sandbox.faults import HEADER, FaultKind
 from sandbox.store import Sandbox

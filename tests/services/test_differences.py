@@ -14,7 +14,7 @@ from refunds.services.differences import (
     difference_review,
     refund_relink,
 )
-from refunds.services.mirroring import order_mirror
+from refunds.services.mirror.records import order_mirror
 from refunds.services.reconciliation import reconcile
 from refunds.services.refunds import refund_retry
 from sandbox.allocation import RefundAsk

@@ -1104,7 +1104,9 @@ def test_catch_up_keeps_only_what_the_desk_acts_on(desk: Desk, wire: Wire) -> No
     assert {"refund.complete", "order.refunded"} <= kept
 
 
-def test_catch_up_goes_back_all_the_list_at_first_then_to_the_last_time(desk: Desk, wire: Wire) -> None:
+def test_catch_up_goes_back_all_the_list_at_first_then_to_the_last_time(
+    desk: Desk, wire: Wire
+) -> None:
     first = desk.clock()
     catch_up(desk)
     desk.clock.forward(seconds=CATCH_UP_EVERY.total_seconds() - 1)

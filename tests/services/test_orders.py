@@ -14,7 +14,7 @@ from refunds.options import Option, Selection
 from refunds.salesforce.errors import SalesforceRecordError
 from refunds.salesforce.payloads import OrderRecord, order_record
 from refunds.selectors import lines_of, order_position
-from refunds.services.mirroring import order_mirror
+from refunds.services.mirror.records import order_mirror
 from refunds.services.orders import order_refresh
 from sandbox.faults import Fault, FaultKind
 from sandbox.shop import SHOWCASE

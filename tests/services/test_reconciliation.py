@@ -29,7 +29,7 @@ from refunds.selectors import open_differences
 from refunds.services import reconciliation as reconciliation_module
 from refunds.services.differences import difference_review
 from refunds.services.events import events_catch_up, events_process
-from refunds.services.mirroring import order_mirror
+from refunds.services.mirror.records import order_mirror
 from refunds.services.reconciliation import reconcile, reconciliation_carry_on
 from refunds.services.reconciliation_runs import (
     STALE_AFTER,

@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 
 from refunds.models import CloseOut, Order, RefundReason
 from refunds.salesforce.payloads import order_record
-from refunds.services.mirroring import order_mirror
+from refunds.services.mirror.records import order_mirror
 from refunds.services.orders import order_refresh
 from sandbox.orders import Line, PastRefund, item_id_of, make_order
 from tests.desk import Desk, rep

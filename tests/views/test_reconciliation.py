@@ -15,7 +15,7 @@ from refunds.models import ControlTotal, Difference, Order, ReconciliationRun, R
 from refunds.options import Option, Selection
 from refunds.permissions import GROUP_NAME, LEADS_GROUP_NAME
 from refunds.salesforce.payloads import order_record
-from refunds.services.mirroring import order_mirror
+from refunds.services.mirror.records import order_mirror
 from refunds.services.reconciliation import reconcile
 from sandbox.allocation import RefundAsk
 from sandbox.faults import Fault, FaultKind

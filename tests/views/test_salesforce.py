@@ -11,7 +11,7 @@ from pytest_django import Settings
 from refunds import gateways
 from refunds.models import Order, OrderLine
 from refunds.permissions import GROUP_NAME
-from refunds.services import fetching
+from refunds.services.mirror import fetching
 from sandbox.salesforce.organisation import Organisation
 from sandbox.shop import SHOWCASE
 from tests.desk import Desk, rep

@@ -30,9 +30,9 @@ from refunds.errors import OrderNotFetched, RecordUnusable, SyncRefused
 from refunds.management.arguments import day, seconds
 from refunds.management.rounds import stop_signal
 from refunds.models import SetAside, SyncRun
-from refunds.services.fetching import order_fetch, salesforce_order_id
-from refunds.services.syncing import Progress as Told
-from refunds.services.syncing import sync
+from refunds.services.mirror.fetching import order_fetch, salesforce_order_id
+from refunds.services.mirror.syncing import Progress as Told
+from refunds.services.mirror.syncing import sync
 
 _logger = structlog.get_logger(__name__)
 

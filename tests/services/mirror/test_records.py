@@ -13,8 +13,8 @@ from refunds.errors import RecordUnusable
 from refunds.models import Order, OrderLine
 from refunds.options import Option, Selection
 from refunds.salesforce.payloads import OrderRecord, order_record
-from refunds.services import mirroring
-from refunds.services.mirroring import order_mirror
+from refunds.services.mirror import records
+from refunds.services.mirror.records import order_mirror
 from sandbox.store import Sandbox
 from tests.desk import Desk, rep
 from tests.services.salesforce_pages import order_records
@@ -149,7 +149,7 @@ def test_order_mirror_refuses_an_item_that_another_line_has(sandbox: Sandbox) ->
 def test_order_mirror_of_an_order_that_somebody_else_writes_as_well(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, times: int, comes_in: bool
 ) -> None:
-    good: Callable[..., Any] = mirroring._mirror_lines
+    good: Callable[..., Any] = records._mirror_lines
     calls = 0
 
     def clash(*arguments: Any) -> None:
@@ -159,7 +159,7 @@ def test_order_mirror_of_an_order_that_somebody_else_writes_as_well(
             raise IntegrityError("duplicate key")
         good(*arguments)
 
-    monkeypatch.setattr(mirroring, "_mirror_lines", clash)
+    monkeypatch.setattr(records, "_mirror_lines", clash)
     if comes_in:
         order_mirror(record=record_of(sandbox))
     else:

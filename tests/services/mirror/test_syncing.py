@@ -11,9 +11,9 @@ from refunds.errors import SyncRefused
 from refunds.models import Order, OrderLine, SeenRecord, SetAside, SyncRun
 from refunds.options import Option, Selection
 from refunds.salesforce.client import CsvPage, SalesforceClient
-from refunds.services import sync_reading, syncing
-from refunds.services.sync_runs import OVERLAP, STALE_AFTER
-from refunds.services.syncing import sync
+from refunds.services.mirror import reading, syncing
+from refunds.services.mirror.runs import OVERLAP, STALE_AFTER
+from refunds.services.mirror.syncing import sync
 from sandbox.salesforce.faults import Fault, FaultKind
 from sandbox.salesforce.organisation import Organisation
 from sandbox.salesforce.planted import Bad
@@ -42,7 +42,7 @@ def run_sync(salesforce: SalesforceClient, clock: SetClock) -> Sync:
 @pytest.fixture
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Read fifty records at a time."""
-    monkeypatch.setattr(sync_reading, "PAGE", 50)
+    monkeypatch.setattr(reading, "PAGE", 50)
 
 
 def counts() -> tuple[int, int]:
@@ -248,7 +248,7 @@ def test_a_sync_that_is_killed_at_any_page_goes_on_and_counts_nothing_twice(
 def test_a_page_that_cannot_be_written_leaves_nothing_of_it(
     run_sync: Sync, small_pages: None, monkeypatch: pytest.MonkeyPatch, clock: SetClock
 ) -> None:
-    good = sync_reading.page_load
+    good = reading.page_load
 
     def broken(reading: object, page: CsvPage, **how: object) -> object:
         loaded = good(reading, page, **how)  # type: ignore[arg-type]

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from refunds.models import SetAside, SyncRun
-from refunds.services.mirror_rows import BadRecord
+from refunds.services.mirror.rows import BadRecord
 
 #: What Salesforce calls the objects that are mirrored.
 ORDER, ORDER_ITEM = "Order", "OrderItem"

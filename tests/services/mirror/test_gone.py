@@ -5,7 +5,7 @@ import pytest
 from refunds.models import Order, SyncRun
 from refunds.options import Option, Selection
 from refunds.salesforce.client import SalesforceClient
-from refunds.services.syncing import sync
+from refunds.services.mirror.syncing import sync
 from sandbox.salesforce.organisation import Organisation
 from sandbox.shop import SHOWCASE
 from tests.desk import Desk, SetClock, rep

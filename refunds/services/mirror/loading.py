@@ -5,7 +5,7 @@ A page is one transaction. What the desk alone knows is not touched: once Digita
 Digital River id that is known does not get lost; what was modified earlier never takes the place
 of what was modified later. A record that cannot be mirrored is set aside, and the rest goes on.
 
-One record goes the same way by ``refunds.services.mirroring.order_mirror``.
+One record goes the same way by ``refunds.services.mirror.records.order_mirror``.
 """
 
 from datetime import datetime
@@ -13,12 +13,12 @@ from datetime import datetime
 from refunds.models import SyncRun
 from refunds.salesforce.client import CsvPage
 from refunds.salesforce.queries import Fields
-from refunds.services.mirror_csv import PageLines, orders_of_page
-from refunds.services.mirror_lines import LinePage
-from refunds.services.mirror_orders import OrderPage
-from refunds.services.mirror_pages import Loaded, one_page, uncollected
-from refunds.services.mirror_rows import LineRows, OrderRows
-from refunds.services.mirror_tables import tables
+from refunds.services.mirror.csv_rows import PageLines, orders_of_page
+from refunds.services.mirror.lines import LinePage
+from refunds.services.mirror.orders import OrderPage
+from refunds.services.mirror.pages import Loaded, one_page, uncollected
+from refunds.services.mirror.rows import LineRows, OrderRows
+from refunds.services.mirror.tables import tables
 
 
 def orders_load(

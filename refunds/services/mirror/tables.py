@@ -17,7 +17,7 @@ from django.db import connection
 from django.db.backends.utils import CursorWrapper
 from django.db.models import CharField, Model
 
-from refunds.services.mirror_rows import Row, Value
+from refunds.services.mirror.rows import Row, Value
 
 #: What a statement's places are filled with, as the database's driver takes it.
 Parameters = list[Any]

@@ -36,9 +36,9 @@ from refunds.salesforce.errors import (
 )
 from refunds.salesforce.payloads import mended_id, order_record
 from refunds.search_keys import search_key
-from refunds.services.mirror_rows import BadRecord
-from refunds.services.mirroring import order_mirror
-from refunds.services.setting_aside import records_set_aside, records_strike_off
+from refunds.services.mirror.records import order_mirror
+from refunds.services.mirror.rows import BadRecord
+from refunds.services.mirror.setting_aside import records_set_aside, records_strike_off
 
 Clock = Callable[[], datetime]
 

@@ -6,7 +6,7 @@ import pytest
 
 from refunds.models import Order, OrderLine, SetAside, SyncRun
 from refunds.salesforce.client import SalesforceClient
-from refunds.services.syncing import sync
+from refunds.services.mirror.syncing import sync
 from sandbox.salesforce.organisation import Organisation
 from sandbox.shop import SHOWCASE
 from tests.desk import SetClock

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from refunds.errors import OrderNotFetched, RecordUnusable
 from refunds.models import Order
 from refunds.salesforce.client import SalesforceClient
-from refunds.services.fetching import (
+from refunds.services.mirror.fetching import (
     NOT_THERE_FOR,
     is_whole_key,
     order_fetch,

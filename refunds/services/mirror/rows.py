@@ -1,7 +1,7 @@
 """How a Salesforce record becomes a row of the mirror: the columns, and what fills them.
 
 Each record goes through ``order_record`` or ``line_record``, which name the field at fault;
-``mirror_csv`` has a quicker way to the very same values. Values are as both databases read them:
+``csv_rows`` has a quicker way to the very same values. Values are as both databases read them:
 moments as text in UTC, amounts as text or ``Decimal``, ticks as 0 and 1.
 """
 

@@ -24,7 +24,7 @@ from refunds.models import (
     Refund,
     RefundLine,
 )
-from refunds.services.setting_aside import ORDER, ORDER_ITEM, records_strike_off
+from refunds.services.mirror.setting_aside import ORDER, ORDER_ITEM, records_strike_off
 
 #: What of the desk's own an order is kept for.
 _KEPT_FOR = (Refund, Event, CreditMemo, Difference, CloseOut, ReconciliationRun)

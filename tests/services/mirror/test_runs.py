@@ -7,7 +7,7 @@ from django.db import IntegrityError, transaction
 
 from refunds.errors import SyncRefused
 from refunds.models import SeenRecord, SyncRun
-from refunds.services.sync_runs import (
+from refunds.services.mirror.runs import (
     OVERLAP,
     STALE_AFTER,
     SyncHold,

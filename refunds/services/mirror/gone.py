@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from refunds.models import Order, OrderLine, SeenRecord, SyncRun
-from refunds.services.mirror_deleting import lines_gone, orders_gone
-from refunds.services.mirror_tables import done, selected, tables
-from refunds.services.setting_aside import ORDER, ORDER_ITEM
+from refunds.services.mirror.deleting import lines_gone, orders_gone
+from refunds.services.mirror.setting_aside import ORDER, ORDER_ITEM
+from refunds.services.mirror.tables import done, selected, tables
 
 #: So many are taken out in one transaction.
 _AT_ONCE = 2_000

@@ -7,8 +7,9 @@ from datetime import datetime
 from refunds.errors import RecordUnusable
 from refunds.models import OrderLine, SyncRun
 from refunds.salesforce.errors import SalesforceRecordError
-from refunds.services.mirror_pages import NOT_OLDER, Loaded, differ
-from refunds.services.mirror_rows import (
+from refunds.services.mirror.pages import NOT_OLDER, Loaded, differ
+from refunds.services.mirror.records import LEFT_DEPENDS_ON, KnownLine, line_match, orders_recount
+from refunds.services.mirror.rows import (
     LINE_AMOUNTS,
     LINE_COLUMNS,
     LINE_IDENTITY,
@@ -18,15 +19,14 @@ from refunds.services.mirror_rows import (
     Row,
     Value,
 )
-from refunds.services.mirror_tables import Tables, done, selected
-from refunds.services.mirroring import LEFT_DEPENDS_ON, KnownLine, line_match, orders_recount
-from refunds.services.setting_aside import (
+from refunds.services.mirror.setting_aside import (
     ITEM_FIELD,
     ITEM_ID_TAKEN,
     ORDER_ITEM,
     WITHOUT_ORDER,
     records_set_aside,
 )
+from refunds.services.mirror.tables import Tables, done, selected
 
 _LINE_ORDER = LINE_COLUMNS.index("order_id")
 _LINE_ID = LINE_COLUMNS.index("salesforce_id")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from django.db import IntegrityError, OperationalError, transaction
 
-from refunds.services.mirror_tables import tables
+from refunds.services.mirror.tables import tables
 
 #: How often a page is tried that met somebody else's writing.
 _TRIES = 3

@@ -14,10 +14,10 @@ from refunds.models import Order, SetAside
 from refunds.salesforce import queries
 from refunds.salesforce.client import SalesforceClient
 from refunds.salesforce.queries import Fields
-from refunds.services.fetching import record_with_all_lines
-from refunds.services.mirror_loading import line_rows_load, order_rows_load
-from refunds.services.mirror_rows import RecordLines, orders_of_records
-from refunds.services.setting_aside import ITEM_FIELD, ORDER, ORDER_ITEM, records_strike_off
+from refunds.services.mirror.fetching import record_with_all_lines
+from refunds.services.mirror.loading import line_rows_load, order_rows_load
+from refunds.services.mirror.rows import RecordLines, orders_of_records
+from refunds.services.mirror.setting_aside import ITEM_FIELD, ORDER, ORDER_ITEM, records_strike_off
 
 #: Each costs one of the organisation's calls.
 _MOST_LINES, _MOST_ORDERS = 100, 10

@@ -20,11 +20,11 @@ from refunds.salesforce.client import CsvPage
 from refunds.salesforce.errors import SalesforceRecordError, UnreadableAnswer
 from refunds.salesforce.payloads import nested, order_record
 from refunds.salesforce.queries import Fields
-from refunds.services.mirror_csv import PageLines, orders_of_page
-from refunds.services.mirror_loading import lines_load, orders_load
-from refunds.services.mirror_pages import Loaded
-from refunds.services.mirror_rows import RecordLines, orders_of_records
-from refunds.services.mirroring import order_mirror
+from refunds.services.mirror.csv_rows import PageLines, orders_of_page
+from refunds.services.mirror.loading import lines_load, orders_load
+from refunds.services.mirror.pages import Loaded
+from refunds.services.mirror.records import order_mirror
+from refunds.services.mirror.rows import RecordLines, orders_of_records
 from sandbox.shop import SHOWCASE
 from sandbox.store import Sandbox
 from tests.desk import Desk, rep

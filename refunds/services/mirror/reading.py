@@ -13,17 +13,17 @@ from refunds.salesforce import queries
 from refunds.salesforce.client import CsvPage, RecordPage, SalesforceClient
 from refunds.salesforce.errors import UnreadableAnswer
 from refunds.salesforce.queries import Fields
-from refunds.services.mirror_deleting import lines_gone, orders_gone
-from refunds.services.mirror_loading import (
+from refunds.services.mirror.deleting import lines_gone, orders_gone
+from refunds.services.mirror.loading import (
     line_rows_load,
     lines_load,
     order_rows_load,
     orders_load,
 )
-from refunds.services.mirror_pages import Loaded
-from refunds.services.mirror_rows import RecordLines, orders_of_records
-from refunds.services.setting_aside import ORDER, ORDER_ITEM
-from refunds.services.sync_runs import OVERLAP
+from refunds.services.mirror.pages import Loaded
+from refunds.services.mirror.rows import RecordLines, orders_of_records
+from refunds.services.mirror.runs import OVERLAP
+from refunds.services.mirror.setting_aside import ORDER, ORDER_ITEM
 
 #: So many records are read at once; a page is one transaction.
 PAGE = 10_000

@@ -1,6 +1,6 @@
 """The mirror: what an order is comes from Salesforce, its money and state from Digital River.
 
-What a record changes is told here, for one record at a time; ``mirror_loading`` does the same
+What a record changes is told here, for one record at a time; ``loading`` does the same
 for whole pages of them.
 """
 
@@ -13,7 +13,7 @@ from refunds import selectors
 from refunds.errors import RecordUnusable
 from refunds.models import Order, OrderLine, RefundLine
 from refunds.salesforce.payloads import OrderLineRecord, OrderRecord
-from refunds.services.mirror_rows import (
+from refunds.services.mirror.rows import (
     LINE_AMOUNTS,
     LINE_UNTIL_READ,
     ORDER_UNTIL_READ,
@@ -21,8 +21,12 @@ from refunds.services.mirror_rows import (
     line_values,
     order_values,
 )
+from refunds.services.mirror.setting_aside import (
+    DIGITAL_RIVER_ID_TAKEN,
+    ITEM_ID_TAKEN,
+    NUMBER_TAKEN,
+)
 from refunds.services.orders import order_recount
-from refunds.services.setting_aside import DIGITAL_RIVER_ID_TAKEN, ITEM_ID_TAKEN, NUMBER_TAKEN
 
 #: What is left of an order depends on them as well as on its money.
 LEFT_DEPENDS_ON = ("fulfilled_quantity", "cancelled_quantity")

@@ -6,8 +6,9 @@ from datetime import datetime
 
 from refunds.errors import RecordUnusable
 from refunds.models import Order, SyncRun
-from refunds.services.mirror_pages import NOT_OLDER, Loaded, differ
-from refunds.services.mirror_rows import (
+from refunds.services.mirror.pages import NOT_OLDER, Loaded, differ
+from refunds.services.mirror.records import order_change
+from refunds.services.mirror.rows import (
     ORDER_COLUMNS,
     ORDER_IDENTITY,
     ORDER_UNTIL_READ,
@@ -16,14 +17,13 @@ from refunds.services.mirror_rows import (
     Row,
     values_of,
 )
-from refunds.services.mirror_tables import Tables, done, selected
-from refunds.services.mirroring import order_change
-from refunds.services.setting_aside import (
+from refunds.services.mirror.setting_aside import (
     DIGITAL_RIVER_ID_TAKEN,
     NUMBER_TAKEN,
     ORDER,
     records_set_aside,
 )
+from refunds.services.mirror.tables import Tables, done, selected
 
 _ID = ORDER_COLUMNS.index("salesforce_id")
 _DIGITAL_RIVER_ID = ORDER_COLUMNS.index("digital_river_id")

@@ -22,7 +22,7 @@ from refunds.salesforce.errors import UnreadableAnswer
 from refunds.salesforce.payloads import id_letters, nested
 from refunds.salesforce.queries import Fields
 from refunds.search_keys import search_key, surname_key
-from refunds.services.mirror_rows import (
+from refunds.services.mirror.rows import (
     OrderRows,
     RecordLines,
     Row,

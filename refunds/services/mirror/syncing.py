@@ -4,7 +4,7 @@ A run goes through phases, each a stream that is never held as a whole: orders, 
 what was deleted of both, what is gone without a trace (only a run of everything that finds a
 mirror already), and records set aside that may do now. What a page came to is written in one
 transaction with the page that comes next, so a run that stopped or was killed goes on behind the
-last page it wrote. One process at a time has the run (see ``sync_runs``).
+last page it wrote. One process at a time has the run (see ``runs``).
 """
 
 from collections.abc import Callable
@@ -23,11 +23,9 @@ from refunds.salesforce import queries
 from refunds.salesforce.client import CsvPage, RecordPage, SalesforceClient
 from refunds.salesforce.errors import JobFailed, LocatorExpired, RightMissing, SalesforceError
 from refunds.salesforce.queries import Fields
-from refunds.services.mirror_gone import gone_next, gone_too_many, seen_add
-from refunds.services.orders import Clock
-from refunds.services.setting_aside import ORDER
-from refunds.services.sync_again import again_next
-from refunds.services.sync_reading import (
+from refunds.services.mirror.again import again_next
+from refunds.services.mirror.gone import gone_next, gone_too_many, seen_add
+from refunds.services.mirror.reading import (
     LINES,
     ORDERS,
     Reading,
@@ -37,7 +35,9 @@ from refunds.services.sync_reading import (
     page_load,
     reads_by_bulk,
 )
-from refunds.services.sync_runs import SyncHold, TakenOverError, sync_begin, sync_watermark
+from refunds.services.mirror.runs import SyncHold, TakenOverError, sync_begin, sync_watermark
+from refunds.services.mirror.setting_aside import ORDER
+from refunds.services.orders import Clock
 
 _logger = structlog.get_logger(__name__)
 

@@ -1,0 +1,1 @@
+"""The mirror: orders as Salesforce has them, and how they get here."""
