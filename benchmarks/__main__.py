@@ -29,6 +29,8 @@ LOCAL_POSTGRESQL = "postgres://postgres@127.0.0.1:5432/postgres"
 #: How many events are processed for each refund of a round.
 EVENTS_PER_REFUND = 0.1
 FEWEST_REFUNDS = 1_000
+#: How many orders there are by default: what each database is meant for, and a tenth or less.
+SIZES = {"SQLite": [10_000, 100_000], "PostgreSQL": [10_000, 1_000_000]}
 
 
 def main() -> int:
@@ -58,9 +60,9 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("what", nargs="*", metavar="WHAT", help=f"any of {', '.join(_MEASURES)}")
     parser.add_argument("--database", choices=["sqlite", "postgresql"], default="")
-    parser.add_argument("--orders", type=int, nargs="+", default=[300, 100_000])
+    parser.add_argument("--orders", type=int, nargs="+", help="sizes for pages")
     parser.add_argument("--refunds", type=int, nargs="+", default=[10_000, 100_000])
-    parser.add_argument("--loads", type=int, nargs="+", default=[10_000, 100_000])
+    parser.add_argument("--loads", type=int, nargs="+", help="sizes for loading")
     parser.add_argument("--rounds", type=int, default=60, help="how often everything is timed")
     parser.add_argument("--seconds", type=float, default=110, help="after which no round begins")
     parser.add_argument(
@@ -82,13 +84,13 @@ def _measure_all(address: str, database: str, directory: Path, options: argparse
         _MEASURES[what](address, database, directory, options)
 
 
-def _pages(address: str, _: str, directory: Path, options: argparse.Namespace) -> None:
+def _pages(address: str, database: str, directory: Path, options: argparse.Namespace) -> None:
     _run(
         "benchmarks.one_database",
         [str(options.rounds), str(options.seconds), options.inspect],
         address,
         directory,
-        {"BENCHMARK_SIZES": ",".join(map(str, options.orders))},
+        {"BENCHMARK_SIZES": ",".join(map(str, options.orders or SIZES[database]))},
     )
 
 
@@ -120,7 +122,7 @@ def _loading(address: str, database: str, directory: Path, options: argparse.Nam
     Each in a new process, whose memory is its own.
     """
     taken: list[tuple[Load, Load]] = []
-    for size in options.loads:
+    for size in options.loads or SIZES[database]:
         if not (directory / f"pages_{size}").exists():
             _run("benchmarks.loading", ["record", str(size)], _of(address, "recording"), directory)
         pair = []
@@ -142,14 +144,16 @@ _MEASURES: Mapping[str, Callable[[str, str, Path, argparse.Namespace], None]] = 
 
 
 def _suffixes(options: argparse.Namespace) -> Sequence[str]:
-    """Return what tells the databases apart that the run needs."""
+    """Return what tells the databases on the server apart that the run needs."""
+    orders = options.orders or SIZES["PostgreSQL"]
+    loads = options.loads or SIZES["PostgreSQL"]
     return [
-        *(str(size) for size in options.orders if "pages" in options.what),
+        *(str(size) for size in orders if "pages" in options.what),
         *(["webhook"] if "webhook" in options.what else []),
         *(f"refunds_{size}" for size in options.refunds if "settling" in options.what),
         *(
             f"{what}_{size}"
-            for size in options.loads
+            for size in loads
             for what in ("floor", "desk")
             if "loading" in options.what
         ),

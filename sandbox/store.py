@@ -553,6 +553,17 @@ class Sandbox:
             found = connection.execute("SELECT record FROM orders ORDER BY number")
             return [loads(record) for (record,) in found]
 
+    def salesforce_record(self, order_number: str) -> dict[str, Any]:
+        """Return an order as Salesforce holds it; raises NotFoundError."""
+        with self._reading() as connection:
+            found = connection.execute(
+                "SELECT record FROM orders WHERE order_number = ?", (order_number,)
+            ).fetchone()
+        if found is None:
+            raise NotFoundError("order")
+        record: dict[str, Any] = loads(found[0])
+        return record
+
     def order_id(self, order_number: str) -> str | None:
         """Return the Digital River id of an order, None where it has none; raises NotFoundError."""
         with self._reading() as connection:

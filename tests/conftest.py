@@ -1,5 +1,6 @@
 """Fixtures and rules for every test."""
 
+import gc
 import os
 import shutil
 from collections.abc import Iterable, Iterator
@@ -51,6 +52,12 @@ def pytest_collection_modifyitems(items: Iterable[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("postgresql"):
             item.add_marker(pytest.mark.skip(reason=NEEDS_POSTGRESQL))
+
+
+def pytest_collection_finish() -> None:
+    """Leave what is there by now out of every later collection of garbage: it stays to the end."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

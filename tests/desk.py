@@ -41,15 +41,11 @@ class Desk:
     sandbox: Sandbox
     client: DigitalRiverClient
     clock: SetClock
-    _records: dict[str, dict[str, object]] = field(default_factory=dict)
 
     def order(self, case: str) -> Order:
         """Mirror the shop's order of this case (see ``SHOWCASE``) and read its money."""
-        if not self._records:
-            self._records |= {
-                record["OrderNumber"]: record for record in self.sandbox.salesforce_records()
-            }
-        order = order_mirror(record=order_record(self._records[SHOWCASE[case]]))
+        record = self.sandbox.salesforce_record(SHOWCASE[case])
+        order = order_mirror(record=order_record(record))
         order_refresh(order=order, clock=self.clock, client=self.client)
         order.refresh_from_db()
         return order

@@ -29,9 +29,7 @@ def browser_context_args(
 @pytest.fixture
 def action(desk: Desk) -> str:
     """Return where the Refunds action of an order leads that is not here yet."""
-    (found,) = [
-        record for record in desk.sandbox.salesforce_records() if record["OrderNumber"] == NUMBER
-    ]
+    found = desk.sandbox.salesforce_record(NUMBER)
     return f"/salesforce/orders/{found['Id'][:15]}/refunds/"
 
 

@@ -322,8 +322,7 @@ def _look(world: World, step: Look) -> None:
 
 def _mirror(world: World, step: Mirror) -> None:
     number = world.orders[step.order % len(world.orders)].order_number
-    records = world.sandbox.salesforce_records()
-    (record,) = (each for each in records if each["OrderNumber"] == number)
+    record = world.sandbox.salesforce_record(number)
     world.start(step, lambda: order_mirror(record=order_record(record)))
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.errors import RefusedError, StateFileError
+from sandbox.errors import NotFoundError, RefusedError, StateFileError
 from sandbox.orders import Line, PastRefund, make_order, order_id_of
 from sandbox.refund_request import parse_refund
 from sandbox.shop import SHOWCASE
@@ -128,6 +128,15 @@ def test_put_order_replaces_an_order_and_its_refunds(make_sandbox: MakeSandbox) 
 
     assert sandbox.order(order_id_of(1))["availableToRefundAmount"] == Decimal("12.00")
     assert sandbox.refunds().data == []
+
+
+def test_salesforce_record_is_that_of_its_number(make_sandbox: MakeSandbox) -> None:
+    lines = [Line(Decimal("10.00"))]
+    sandbox = make_sandbox([make_order(1, lines=lines), make_order(2, lines=lines)])
+    first, second = sandbox.salesforce_records()
+    assert sandbox.salesforce_record(second["OrderNumber"]) == second != first
+    with pytest.raises(NotFoundError):
+        sandbox.salesforce_record("of no order")
 
 
 def test_file_that_is_no_state_file_is_refused(tmp_path: Path) -> None:

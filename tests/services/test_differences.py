@@ -37,13 +37,8 @@ def part(amount: str) -> Selection:
 
 def mirror(desk: Desk, case: str) -> Order:
     """Mirror an order without reading its money."""
-    return order_mirror(
-        record=next(
-            order_record(record)
-            for record in desk.sandbox.salesforce_records()
-            if record["OrderNumber"] == SHOWCASE[case]
-        )
-    )
+    record = desk.sandbox.salesforce_record(SHOWCASE[case])
+    return order_mirror(record=order_record(record))
 
 
 def unmirrored(desk: Desk, case: str = "plain_usd") -> Difference:

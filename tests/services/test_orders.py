@@ -28,11 +28,7 @@ pytestmark = pytest.mark.django_db
 
 def record_of(sandbox: Sandbox, case: str) -> OrderRecord:
     """Return the Salesforce record of the shop's order of this case."""
-    return next(
-        order_record(record)
-        for record in sandbox.salesforce_records()
-        if record["OrderNumber"] == SHOWCASE[case]
-    )
+    return order_record(sandbox.salesforce_record(SHOWCASE[case]))
 
 
 # -- mirroring -------------------------------------------------------------------------------------
@@ -225,11 +221,7 @@ def test_order_mirror_takes_texts_of_any_length_salesforce_allows(
 
 
 def test_order_mirror_of_a_bad_record_changes_nothing(sandbox: Sandbox, db: None) -> None:
-    raw = next(
-        record
-        for record in sandbox.salesforce_records()
-        if record["OrderNumber"] == SHOWCASE["worked_sample"]
-    )
+    raw = sandbox.salesforce_record(SHOWCASE["worked_sample"])
     raw["TotalAmount"] = "twenty-seven"
 
     with pytest.raises(SalesforceRecordError, match="TotalAmount"):

@@ -307,11 +307,7 @@ def test_reconcile_clears_what_is_adopted_once_its_order_is_mirrored(desk: Desk)
 
 
 def _record(desk: Desk, case: str) -> dict[str, Any]:
-    return next(
-        record
-        for record in desk.sandbox.salesforce_records()
-        if record["OrderNumber"] == SHOWCASE[case]
-    )
+    return desk.sandbox.salesforce_record(SHOWCASE[case])
 
 
 def test_reconcile_notes_a_refund_that_digital_river_does_not_list(desk: Desk) -> None:

@@ -61,13 +61,8 @@ def unmirrored(desk: Desk, case: str = "plain_usd") -> Difference:
 
 def mirror(desk: Desk, case: str) -> Order:
     """Mirror an order of the shop without reading its money."""
-    return order_mirror(
-        record=next(
-            order_record(record)
-            for record in desk.sandbox.salesforce_records()
-            if record["OrderNumber"] == SHOWCASE[case]
-        )
-    )
+    record = desk.sandbox.salesforce_record(SHOWCASE[case])
+    return order_mirror(record=order_record(record))
 
 
 def breach(desk: Desk) -> Difference:

@@ -36,9 +36,7 @@ def wire(desk: Desk, organisation: Organisation, monkeypatch: pytest.MonkeyPatch
 @pytest.fixture
 def record(desk: Desk, wire: SalesforceWire) -> Record:
     """Return the record of one order as Salesforce has it."""
-    number = SHOWCASE["worked_sample"]
-    (found,) = [r for r in desk.sandbox.salesforce_records() if r["OrderNumber"] == number]
-    return found
+    return desk.sandbox.salesforce_record(SHOWCASE["worked_sample"])
 
 
 def action(identifier: object) -> str:

@@ -57,9 +57,7 @@ def client(salesforce_wire: SalesforceWire) -> SalesforceClient:
 @pytest.fixture
 def record(desk: Desk) -> Record:
     """Return the record of one order as Salesforce has it."""
-    number = SHOWCASE["worked_sample"]
-    (found,) = [r for r in desk.sandbox.salesforce_records() if r["OrderNumber"] == number]
-    return found
+    return desk.sandbox.salesforce_record(SHOWCASE["worked_sample"])
 
 
 # -- found -----------------------------------------------------------------------------------------
