@@ -4,10 +4,12 @@ from contextlib import suppress
 
 import structlog
 from celery import shared_task
+from django.conf import settings
 
 from refunds.errors import PermissionSetRefused, ReconciliationRefused, SyncRefused
 from refunds.services import sweeping
 from refunds.services.events import event_process
+from refunds.services.mirror.money import money_read
 from refunds.services.mirror.syncing import sync
 from refunds.services.permission_set import permission_set_keep_up
 from refunds.services.reconciliation import reconciliation_carry_on
@@ -52,8 +54,15 @@ def sync_permission_set() -> None:
 
 @shared_task(name="refunds.tasks.sync_orders")
 def sync_orders() -> None:
-    """Bring the mirror up to date with Salesforce, unless that is being done already."""
+    """Bring the mirror up to date with Salesforce, unless that is being done already.
+
+    Then read the money of orders that were never read, if the settings say of how many.
+    """
     try:
         sync(started_by="timer")
     except SyncRefused as error:
         _logger.info("sync.refused", reason=str(error))
+        return
+    if settings.SALESFORCE_SYNC_MONEY:
+        done = money_read(most=settings.SALESFORCE_SYNC_MONEY)
+        _logger.info("sync.money_read", read=done.read, refused=done.refused, stopped=done.stopped)

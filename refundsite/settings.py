@@ -232,6 +232,10 @@ SALESFORCE_PERMISSION_SET_SECONDS = environment.whole_number(
     "SALESFORCE_PERMISSION_SET_SECONDS", 900
 )
 
+# Orders never read before whose money is read from Digital River after each sync, newest first; 0
+# leaves it until an order is opened.
+SALESFORCE_SYNC_MONEY = environment.whole_number("SALESFORCE_SYNC_MONEY", 0)
+
 # Whether a Task is made on the Salesforce order when a refund settles.
 # https://developer.salesforce.com/docs/atlas.en-us.object_reference.meta/object_reference/sforce_api_objects_task.htm
 SALESFORCE_TASKS = environment.flag("SALESFORCE_TASKS", default=False)

@@ -4,6 +4,7 @@ from argparse import ArgumentTypeError
 from datetime import UTC, datetime
 
 _LONGEST_PAUSE = 86_400
+_MOST = 1_000_000
 
 
 def day(text: str) -> datetime:
@@ -14,6 +15,17 @@ def day(text: str) -> datetime:
         raise ArgumentTypeError(
             "it must be a day written as YYYY-MM-DD, as in 2026-11-02"
         ) from None
+
+
+def count(text: str) -> int:
+    """Read how many there shall be at most. Raises ``ArgumentTypeError``."""
+    try:
+        most = int(text)
+    except ValueError:
+        most = 0
+    if not 1 <= most <= _MOST:
+        raise ArgumentTypeError(f"it must be a whole number from 1 to {_MOST:,}")
+    return most
 
 
 def seconds(text: str) -> int:

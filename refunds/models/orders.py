@@ -155,6 +155,11 @@ class Order(models.Model):
                 condition=Q(may_have_left=True),
                 name="order_something_left",
             ),
+            models.Index(
+                fields=["-ordered_at", "-id"],
+                condition=Q(may_be_refunded=True, refreshed_at__isnull=True),
+                name="order_never_read",
+            ),
             models.Index(fields=["email_key", "-ordered_at", "-id"], name="order_email_key"),
             models.Index(fields=["buyer_key", "-ordered_at", "-id"], name="order_buyer_key"),
             models.Index(fields=["surname_key", "-ordered_at", "-id"], name="order_surname_key"),

@@ -8,13 +8,14 @@ from datetime import UTC, datetime
 from io import StringIO
 
 import pytest
-from django.conf import settings
+from django.conf import LazySettings, settings
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from refunds import tasks
 from refunds.management.commands import sync_orders as command
 from refunds.models import Order, SyncRun
+from sandbox.faults import parse_fault
 from sandbox.salesforce.faults import Fault, FaultKind
 from sandbox.salesforce.organisation import Organisation
 from sandbox.salesforce.planted import Bad
@@ -182,6 +183,55 @@ def test_the_timer_s_task_syncs_and_leaves_alone_what_is_under_way(
     tasks.sync_orders()
 
     assert SyncRun.objects.count() == 1
+
+
+def test_sync_orders_reads_money_where_asked_to() -> None:
+    said = sync_orders("--money", "3")
+    assert "Money of orders: 3 read, 0 refused" in said
+    assert Order.objects.filter(refreshed_at__isnull=False).count() == 3
+    assert "Money" not in sync_orders()
+
+
+def test_sync_orders_reads_as_much_money_as_the_settings_say(settings: LazySettings) -> None:
+    settings.SALESFORCE_SYNC_MONEY = 2
+    assert "Money of orders: 2 read, 0 refused" in sync_orders()
+    assert "Money of orders: 1 read, 0 refused" in sync_orders("--money", "1")
+
+
+def test_sync_orders_shows_a_bar_of_the_money_on_a_terminal() -> None:
+    terminal = Terminal()
+    call_command("sync_orders", "--money", "2", stdout=terminal)
+    assert "Money of orders: 2 read, 0 refused" in terminal.getvalue()
+
+
+def test_sync_orders_says_why_the_money_was_left(sandbox: Sandbox) -> None:
+    sandbox.queue_fault(parse_fault({"kind": "connection-refused", "times": 1_000}))
+    with pytest.raises(CommandError, match="The rest is left for the next time") as raised:
+        sync_orders("--money", "5")
+    assert "Digital River" in str(raised.value)
+    assert SyncRun.objects.get().state == SyncRun.State.FINISHED
+
+
+def test_sync_orders_counts_what_digital_river_refuses() -> None:
+    sync_orders()
+    Order.objects.filter(may_be_refunded=True).update(digital_river_id="")
+    order = Order.objects.filter(state="complete").latest("ordered_at")
+    Order.objects.filter(pk=order.pk).update(digital_river_id="220000019999")
+    said = sync_orders("--money", "5")
+    assert "Money of orders: 0 read, 1 refused by Digital River." in said
+
+
+@pytest.mark.parametrize("told", ["0", "-1", "many", "1.5", "1e400", "NaN", "1000001", "9" * 5000])
+def test_sync_orders_refuses_an_amount_of_money_that_is_none(told: str) -> None:
+    with pytest.raises(CommandError, match="it must be a whole number from 1 to 1,000,000"):
+        sync_orders("--money", told)
+    assert not SyncRun.objects.exists()
+
+
+def test_timer_reads_as_much_money_as_the_settings_say(settings: LazySettings) -> None:
+    settings.SALESFORCE_SYNC_MONEY = 2
+    tasks.sync_orders()
+    assert Order.objects.filter(refreshed_at__isnull=False).count() == 2
 
 
 def test_beat_syncs_every_so_many_seconds() -> None:

@@ -192,6 +192,7 @@ MISTAKES: list[tuple[dict[str, str], str]] = [
     ({**SALESFORCE, "SALESFORCE_CURRENCY": "XAU"}, "SALESFORCE_CURRENCY is malformed"),
     ({**SALESFORCE, "SALESFORCE_TIMEOUT": "0"}, "SALESFORCE_TIMEOUT is malformed"),
     ({**SALESFORCE, "SALESFORCE_SYNC_SECONDS": "-1"}, "SALESFORCE_SYNC_SECONDS is malformed"),
+    ({**SALESFORCE, "SALESFORCE_SYNC_MONEY": "all"}, "SALESFORCE_SYNC_MONEY is malformed"),
     (
         {**SALESFORCE, "SALESFORCE_TASKS": "maybe"},
         "SALESFORCE_TASKS is malformed: set it to 1 or 0",
@@ -262,7 +263,11 @@ def test_salesforce_settings_that_are_right(key_files: dict[str, str]) -> None:
         JWT,
         {**SALESFORCE, "SALESFORCE_NAMESPACE": ""},
         {**SALESFORCE, "SALESFORCE_NAMESPACE": "none", "SALESFORCE_URL": "http://127.0.0.1:9000/"},
-        {"SALESFORCE_URL": "http://stand-in.example:9000", "SALESFORCE_SYNC_SECONDS": "0"},
+        {
+            "SALESFORCE_URL": "http://stand-in.example:9000",
+            "SALESFORCE_SYNC_SECONDS": "0",
+            "SALESFORCE_SYNC_MONEY": "500",
+        },
         {"DIGITALRIVER_API_KEY": "sk_test_1", "ALLOW_SANDBOX": "1"},
         {"ALLOW_SANDBOX": "1"},
     ]
@@ -285,6 +290,7 @@ def test_salesforce_settings_that_are_right(key_files: dict[str, str]) -> None:
     assert none["SALESFORCE_URL"] == "http://127.0.0.1:9000"
     assert stand_in["SALESFORCE_CONSUMER_KEY"] == "stand-in-consumer-key"
     assert stand_in["SALESFORCE_SYNC_SECONDS"] == 0
+    assert (off["SALESFORCE_SYNC_MONEY"], stand_in["SALESFORCE_SYNC_MONEY"]) == (0, 500)
     assert sandbox["SALESFORCE_TRANSPORT"] == "sandbox.salesforce.transport.in_process"
     # The stand-in never runs beside a live key of Digital River's.
     assert live["SALESFORCE_TRANSPORT"] == ""

@@ -4,13 +4,14 @@ Safe to run at any time; one at a time, and one that was broken off is carried o
 """
 
 from argparse import ArgumentParser
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from time import monotonic
 from typing import Any
 
 import structlog
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import close_old_connections
 from rich.console import Console
@@ -27,10 +28,11 @@ from rich.progress import (
 from rich.text import Text
 
 from refunds.errors import OrderNotFetched, RecordUnusable, SyncRefused
-from refunds.management.arguments import day, seconds
+from refunds.management.arguments import count, day, seconds
 from refunds.management.rounds import stop_signal
 from refunds.models import SetAside, SyncRun
 from refunds.services.mirror.fetching import order_fetch, salesforce_order_id
+from refunds.services.mirror.money import MoneyRead, money_read
 from refunds.services.mirror.syncing import Progress as Told
 from refunds.services.mirror.syncing import sync
 
@@ -82,13 +84,31 @@ class Command(BaseCommand):
             help="go on with this pause between two syncs until SIGTERM or SIGINT",
         )
 
+        parser.add_argument(
+            "--money",
+            type=count,
+            metavar="ORDERS",
+            default=settings.SALESFORCE_SYNC_MONEY,
+            help=(
+                "then read from Digital River the money of so many orders that were never read, "
+                "newest first; without it an order's money is read when it is opened"
+            ),
+        )
+
     def handle(self, *args: Any, **options: Any) -> None:
         if options["order"]:
             self._fetch(options["order"].strip())
         elif options["every"]:
-            self._go_on(options["every"])
+            self._go_on(options["every"], money=options["money"])
         else:
-            self._once(full=options["full"], since=options["since"])
+            try:
+                self._once(full=options["full"], since=options["since"])
+                if options["money"]:
+                    self._read_money(options["money"])
+            except KeyboardInterrupt:
+                raise CommandError(
+                    "Stopped. What was read is kept; run the command again to go on."
+                ) from None
 
     def _once(self, *, full: bool, since: datetime | None) -> None:
         try:
@@ -96,16 +116,23 @@ class Command(BaseCommand):
                 run = sync(started_by="command", full=full, since=since, on_progress=told)
         except SyncRefused as error:
             raise CommandError(str(error), returncode=2) from None
-        except KeyboardInterrupt:
-            raise CommandError(
-                "Stopped. What was read is kept; run the command again to go on."
-            ) from None
         self._sum_up(run)
 
-    def _go_on(self, every: int) -> None:
+    def _read_money(self, most: int) -> None:
+        with self._progress_of_money(most) as told:
+            done = money_read(most=most, on_order=told)
+        self.stdout.write(_sentence(done))
+        if done.stopped:
+            raise CommandError(f"The rest is left for the next time. {done.stopped}")
+
+    def _go_on(self, every: int, *, money: int) -> None:
         """Sync again and again; one that stopped says why and is carried on by the next."""
 
         def stop_between_pages(run: SyncRun) -> None:
+            if stop.is_set():
+                raise KeyboardInterrupt
+
+        def stop_between_orders(number: int) -> None:
             if stop.is_set():
                 raise KeyboardInterrupt
 
@@ -116,6 +143,8 @@ class Command(BaseCommand):
                 close_old_connections()
                 with suppress(KeyboardInterrupt):
                     self._one_of_many(stop_between_pages)
+                    if money:
+                        self._some_money(money, stop_between_orders)
                 stop.wait(every)
         self.stdout.write("Stopped.")
 
@@ -137,6 +166,19 @@ class Command(BaseCommand):
                     f"Sync {run.pk}: {run.orders_created:,} new orders, "
                     f"{run.orders_changed:,} changed. {run.outcome}"
                 )
+        self.stdout.flush()
+
+    def _some_money(self, most: int, on_order: Callable[[int], None]) -> None:
+        try:
+            done = money_read(most=most, on_order=on_order)
+        except Exception as error:
+            _logger.exception("sync_orders.money_failed")
+            self.stdout.write(
+                f"Reading money went wrong ({type(error).__name__}); the log says more."
+            )
+        else:
+            if done.read or done.refused or done.stopped:
+                self.stdout.write(f"{_sentence(done)} {done.stopped}".rstrip())
         self.stdout.flush()
 
     def _fetch(self, told: str) -> None:
@@ -164,6 +206,16 @@ class Command(BaseCommand):
         with _bar() as bar:
             yield _Bar(bar)
 
+    @contextmanager
+    def _progress_of_money(self, most: int) -> Iterator[Callable[[int], None]]:
+        """Give what shows of how many orders the money was asked for: a bar on a terminal."""
+        if not self.stdout.isatty():
+            yield lambda _: None
+            return
+        with _bar() as bar:
+            task = bar.add_task("Money", total=most)
+            yield lambda number: bar.update(task, completed=number)
+
     def _sum_up(self, run: SyncRun) -> None:
         self.stdout.write(
             f"Orders: {run.orders_read:,} read, {run.orders_created:,} new, "
@@ -184,6 +236,10 @@ class Command(BaseCommand):
             self.stdout.write(f"  {record.object_name} {name}: {record.reason}")
         if count > _MOST_LISTED:
             self.stdout.write(f"  and {count - _MOST_LISTED:,} more, in the administration")
+
+
+def _sentence(done: MoneyRead) -> str:
+    return f"Money of orders: {done.read:,} read, {done.refused:,} refused by Digital River."
 
 
 class _Lines:
