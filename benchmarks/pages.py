@@ -22,7 +22,10 @@ LIST_TARGET = 3.0
 STEP_TARGET = 4.0
 #: The larger place may take so many times what the smaller one takes.
 GROWTH_TARGET = 1.3
+#: Statements that a page may take beside those of the pace, of which each call has one.
 QUERIES_TARGET = 12
+#: What is sent is locked, written and noted in the history beside that.
+WRITING_QUERIES_TARGET = 21
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,8 @@ class Screen:
     status: int = 200
     #: Whether the page reads the order from Digital River first.
     calls: bool = False
+    #: The most statements it may take.
+    queries: int = QUERIES_TARGET
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +184,7 @@ def _order_pages(opened: Opened, which: str) -> Iterator[Screen]:
         posts=opened.fields,
         status=302,
         calls=True,
+        queries=WRITING_QUERIES_TARGET,
     )
     yield Screen(
         f"review{which}",
