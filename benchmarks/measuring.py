@@ -27,6 +27,7 @@ FLOORS_A_ROUND = 6
 _ROW = b'<th scope="row"'
 #: The pace that all processes share writes here before each call of Digital River.
 _PACE = f'"{CallPace._meta.db_table}"'
+_BOUNDS = ("SAVEPOINT", "RELEASE", "ROLLBACK", "BEGIN", "COMMIT")
 
 
 @dataclass
@@ -85,7 +86,7 @@ def samples(guest: Guest) -> Iterator[Sample]:
                 guest.visitor.checked(screen)
         guest.visitor.clock = clock_here()
         for screen in guest.screens:
-            queries = sum(_PACE not in sql for sql, _ in guest.visitor.statements(screen))
+            queries = sum(_counts(sql) for sql, _ in guest.visitor.statements(screen))
             rows = guest.visitor.checked(screen).body.count(_ROW)
             for without_calls in (False, True) if screen.calls and screen.target else (False,):
                 yield Sample(
@@ -98,6 +99,11 @@ def samples(guest: Guest) -> Iterator[Sample]:
                     without_calls,
                 )
         yield Sample("the two calls alone", guest.place, lambda: _calls(guest, order_id))
+
+
+def _counts(sql: str) -> bool:
+    """Tell whether a statement is one of the page's own."""
+    return not sql.startswith(_BOUNDS) and _PACE not in sql
 
 
 def _calls(guest: Guest, order_id: str) -> tuple[float, float]:

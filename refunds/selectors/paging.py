@@ -7,6 +7,7 @@ from functools import reduce
 from typing import Any, Generic, TypeVar
 
 from django.core import signing
+from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import BooleanField, F, Func, Model, Q, QuerySet, Value
 from django.db.models.sql.compiler import SQLCompiler
@@ -64,12 +65,7 @@ def found_page(
             shown = Q(**{f"{column}__gt": at}) | Q(**{column: at, "id__gte": pk})
             matched &= ~(Q(**{key: text}) & shown)
         nearest = rows.filter(matched).order_by(key, f"-{column}", "-id").values("pk")
-        # A part of a union has no order of its own; the model's would be put there.
-        arms.append(
-            rows.model._default_manager.filter(pk__in=nearest[: PAGE_SIZE + 1])
-            .order_by()
-            .values("pk")
-        )
+        arms.append(_arm(nearest[: PAGE_SIZE + 1]))
     chosen = arms[0].union(*arms[1:], all=True) if len(arms) > 1 else arms[0]
     found = [
         (min(value for key in keys if (value := _value(row, key)).startswith(prefix)), row)
@@ -83,6 +79,15 @@ def found_page(
         text, row = found[PAGE_SIZE - 1]
         cursor = write_cursor(text, getattr(row, column), row.pk)
     return Page([row for _, row in found[:PAGE_SIZE]], cursor, is_first=not after)
+
+
+def _arm(nearest: QuerySet[Any, Any]) -> QuerySet[Any, Any]:
+    """Return a part of a union that has only these rows, whatever the database takes there."""
+    if connections[nearest.db].features.supports_slicing_ordering_in_compound:
+        return nearest
+    # SQLite takes neither order nor limit in a part; the model's own order would be put there.
+    these = nearest.model._default_manager.filter(pk__in=nearest)
+    return these.order_by().values("pk")
 
 
 class _FoundByAnother(Func):
