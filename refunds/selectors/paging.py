@@ -86,7 +86,7 @@ def _arm(nearest: QuerySet[Any, Any]) -> QuerySet[Any, Any]:
     if connections[nearest.db].features.supports_slicing_ordering_in_compound:
         return nearest
     # SQLite takes neither order nor limit in a part; the model's own order would be put there.
-    these = nearest.model._default_manager.filter(pk__in=nearest)
+    these: QuerySet[Any] = nearest.model._default_manager.filter(pk__in=nearest)
     return these.order_by().values("pk")
 
 
