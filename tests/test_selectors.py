@@ -11,6 +11,7 @@ from refunds.errors import FiguresChanged, SelectionInvalid
 from refunds.models import Order, Refund
 from refunds.options import LineSelection, Option, Selection
 from refunds.search_keys import search_key
+from refunds.selectors.refunds import BUYERS_ORDERS
 from tests.desk import Desk, rep
 from tests.views.pages import flat
 from tests.views.rows import DAY, make_order, make_orders, make_refunds
@@ -264,6 +265,13 @@ def test_earlier_refunds_of_buyer_are_read_at_once(
         for refund in selectors.earlier_refunds_of_buyer(orders[0]):
             assert refund.order.order_number
             assert refund.created_by is not None
+
+
+def test_earlier_refunds_of_buyer_are_of_the_newest_of_very_many_orders() -> None:
+    orders = make_orders(BUYERS_ORDERS + 2, apart=timedelta(minutes=1))
+    newest, *_, last_looked_at, oldest = orders
+    made = make_refunds([last_looked_at, oldest], rep())
+    assert selectors.earlier_refunds_of_buyer(newest) == made[:1]
 
 
 def test_earlier_refunds_of_a_buyer_without_an_address_are_none() -> None:

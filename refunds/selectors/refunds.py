@@ -10,6 +10,9 @@ from refunds.search_keys import search_key
 from refunds.selectors.orders import REFUNDS_SHOWN
 from refunds.selectors.paging import Page, found_page, newest_page
 
+#: Orders of one buyer that are looked at for earlier refunds.
+BUYERS_ORDERS = 200
+
 
 def refunds_page(refunds: QuerySet[Refund], *, search: str = "", after: str = "") -> Page[Refund]:
     """Return a page of submitted refunds, newest first; of those a search finds, by the match.
@@ -92,12 +95,17 @@ def draft_by_reference(reference: str, user: User) -> Refund:
 
 
 def earlier_refunds_of_buyer(order: Order) -> list[Refund]:
-    """Return the latest refunds of the buyer's other orders (by email), newest first."""
+    """Return the latest refunds of the buyer's other orders (by email), newest first.
+
+    Of a buyer with a great many orders only the newest ``BUYERS_ORDERS`` are looked at, so that
+    the review of a refund takes no longer for them.
+    """
     if not order.email_key:
         return []
+    orders = Order.objects.filter(email_key=order.email_key).exclude(pk=order.pk)
+    newest = orders.order_by("-ordered_at", "-id").values("pk")[:BUYERS_ORDERS]
     return list(
-        Refund.objects.filter(order__email_key=order.email_key, submitted_at__isnull=False)
-        .exclude(order=order)
+        Refund.objects.filter(order__in=newest, submitted_at__isnull=False)
         .select_related("order", "created_by")
         .order_by("-submitted_at", "-id")[:5]
     )
