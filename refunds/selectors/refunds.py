@@ -103,9 +103,10 @@ def earlier_refunds_of_buyer(order: Order) -> list[Refund]:
     if not order.email_key:
         return []
     orders = Order.objects.filter(email_key=order.email_key).exclude(pk=order.pk)
-    newest = orders.order_by("-ordered_at", "-id").values("pk")[:BUYERS_ORDERS]
+    newest = orders.order_by("-ordered_at", "-id").values_list("pk", flat=True)[:BUYERS_ORDERS]
     return list(
-        Refund.objects.filter(order__in=newest, submitted_at__isnull=False)
+        # A list: PostgreSQL makes of the query within another one a join of all refunds.
+        Refund.objects.filter(order__in=list(newest), submitted_at__isnull=False)
         .select_related("order", "created_by")
         .order_by("-submitted_at", "-id")[:5]
     )
