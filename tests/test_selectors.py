@@ -261,7 +261,7 @@ def test_earlier_refunds_of_buyer_are_read_at_once(
 ) -> None:
     orders = make_orders(6)
     make_refunds(orders, rep())
-    with django_assert_num_queries(2):
+    with django_assert_num_queries(1):
         for refund in selectors.earlier_refunds_of_buyer(orders[0]):
             assert refund.order.order_number
             assert refund.created_by is not None

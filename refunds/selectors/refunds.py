@@ -11,7 +11,7 @@ from refunds.selectors.orders import REFUNDS_SHOWN
 from refunds.selectors.paging import Page, found_page, newest_page
 
 #: Orders of one buyer that are looked at for earlier refunds.
-BUYERS_ORDERS = 200
+BUYERS_ORDERS = 50
 
 
 def refunds_page(refunds: QuerySet[Refund], *, search: str = "", after: str = "") -> Page[Refund]:
@@ -103,13 +103,11 @@ def earlier_refunds_of_buyer(order: Order) -> list[Refund]:
     if not order.email_key:
         return []
     orders = Order.objects.filter(email_key=order.email_key).exclude(pk=order.pk)
-    newest = orders.order_by("-ordered_at", "-id").values_list("pk", flat=True)[:BUYERS_ORDERS]
-    return list(
-        # A list: PostgreSQL makes of the query within another one a join of all refunds.
-        Refund.objects.filter(order__in=list(newest), submitted_at__isnull=False)
-        .select_related("order", "created_by")
-        .order_by("-submitted_at", "-id")[:5]
-    )
+    newest = orders.order_by("-ordered_at", "-id").values("pk")[:BUYERS_ORDERS]
+    refunds = Refund.objects.order_by("-submitted_at", "-id")
+    latest = refunds.filter(order__in=newest, submitted_at__isnull=False).values("pk")[:5]
+    # Which ones first, and their orders after that: together PostgreSQL joins all of both.
+    return list(refunds.filter(pk__in=latest).select_related("order", "created_by"))
 
 
 def reasons() -> list[RefundReason]:
