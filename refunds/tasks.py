@@ -1,6 +1,7 @@
 """What is done in the background. Tasks only call services; each can be done twice."""
 
 from contextlib import suppress
+from dataclasses import asdict
 
 import structlog
 from celery import shared_task
@@ -65,4 +66,4 @@ def sync_orders() -> None:
         return
     if settings.SALESFORCE_SYNC_MONEY:
         done = money_read(most=settings.SALESFORCE_SYNC_MONEY)
-        _logger.info("sync.money_read", read=done.read, refused=done.refused, stopped=done.stopped)
+        _logger.info("sync.money_read", **asdict(done))

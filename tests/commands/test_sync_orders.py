@@ -221,6 +221,21 @@ def test_sync_orders_counts_what_digital_river_refuses() -> None:
     assert "Money of orders: 0 read, 1 refused by Digital River." in said
 
 
+def test_sync_orders_says_how_many_it_failed_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(**how: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("refunds.services.mirror.money.order_refresh", fails)
+    said = sync_orders("--money", "2")
+    assert "0 refused by Digital River, 2 went wrong (the log says more)." in said
+
+
+def test_sync_orders_refuses_money_beside_one_order() -> None:
+    with pytest.raises(CommandError, match="--money goes with a sync"):
+        sync_orders("--order", SHOWCASE["worked_sample"], "--money", "5")
+    assert not Order.objects.exists()
+
+
 @pytest.mark.parametrize("told", ["0", "-1", "many", "1.5", "1e400", "NaN", "1000001", "9" * 5000])
 def test_sync_orders_refuses_an_amount_of_money_that_is_none(told: str) -> None:
     with pytest.raises(CommandError, match="it must be a whole number from 1 to 1,000,000"):

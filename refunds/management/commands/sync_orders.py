@@ -88,23 +88,25 @@ class Command(BaseCommand):
             "--money",
             type=count,
             metavar="ORDERS",
-            default=settings.SALESFORCE_SYNC_MONEY,
             help=(
                 "then read from Digital River the money of so many orders that were never read, "
-                "newest first; without it an order's money is read when it is opened"
+                "newest first; without it as many as SALESFORCE_SYNC_MONEY says"
             ),
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        money = options["money"] or settings.SALESFORCE_SYNC_MONEY
+        if options["order"] and options["money"]:
+            raise CommandError("--money goes with a sync, not with --order.", returncode=2)
         if options["order"]:
             self._fetch(options["order"].strip())
         elif options["every"]:
-            self._go_on(options["every"], money=options["money"])
+            self._go_on(options["every"], money=money)
         else:
             try:
                 self._once(full=options["full"], since=options["since"])
-                if options["money"]:
-                    self._read_money(options["money"])
+                if money:
+                    self._read_money(money)
             except KeyboardInterrupt:
                 raise CommandError(
                     "Stopped. What was read is kept; run the command again to go on."
@@ -177,7 +179,7 @@ class Command(BaseCommand):
                 f"Reading money went wrong ({type(error).__name__}); the log says more."
             )
         else:
-            if done.read or done.refused or done.stopped:
+            if done.read or done.refused or done.failed or done.stopped:
                 self.stdout.write(f"{_sentence(done)} {done.stopped}".rstrip())
         self.stdout.flush()
 
@@ -239,7 +241,9 @@ class Command(BaseCommand):
 
 
 def _sentence(done: MoneyRead) -> str:
-    return f"Money of orders: {done.read:,} read, {done.refused:,} refused by Digital River."
+    told = f"Money of orders: {done.read:,} read, {done.refused:,} refused by Digital River"
+    failed = f", {done.failed:,} went wrong (the log says more)" if done.failed else ""
+    return f"{told}{failed}."
 
 
 class _Lines:

@@ -7,6 +7,8 @@ by the client that keeps all processes together within Digital River's limits.
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import structlog
+from django.db import DatabaseError
 from django.utils import timezone
 
 from refunds.digitalriver.client import DigitalRiverClient
@@ -14,6 +16,8 @@ from refunds.digitalriver.errors import KeyRefused, NotSendable, Refused
 from refunds.errors import OrderUnreadable
 from refunds.models import Order
 from refunds.services.orders import Clock, order_refresh
+
+_logger = structlog.get_logger(__name__)
 
 #: Orders in a row that found Digital River away, after which the rest is left for later.
 _AWAY_IN_A_ROW = 3
@@ -26,6 +30,8 @@ class MoneyRead:
     read: int
     #: Orders of which Digital River said no: it does not know them, for example.
     refused: int
+    #: Orders with which the desk itself went wrong; the log says how.
+    failed: int
     #: Why the rest was left for later, as a sentence; empty where it was not.
     stopped: str
 
@@ -41,11 +47,11 @@ def money_read(
 
     An order of which Digital River says no is asked for again the next time. Once Digital River
     turns out to be away the rest is left for the next time. ``on_order`` is told how many were
-    asked for so far.
+    asked for so far. Raises ``DatabaseError``: what was read by then is kept.
     """
     never_read = Order.objects.filter(may_be_refunded=True, refreshed_at=None)
     newest = never_read.order_by("-ordered_at", "-id").values_list("pk", flat=True)[:most]
-    read = refused = away = 0
+    read = refused = failed = away = 0
     why = ""
     for number, pk in enumerate(list(newest), start=1):
         order = never_read.filter(pk=pk).first()
@@ -61,10 +67,16 @@ def money_read(
                 away, why = away + 1, str(error)
             if away == _AWAY_IN_A_ROW:
                 break
+        except DatabaseError:
+            raise
+        except Exception:
+            # The others must not wait for what is wrong with this one.
+            failed += 1
+            _logger.exception("money.went_wrong", order=order.order_number)
         else:
             read, away = read + 1, 0
         on_order(number)
-    return MoneyRead(read, refused, why if away else "")
+    return MoneyRead(read, refused, failed, why if away else "")
 
 
 def _says_no(error: OrderUnreadable) -> bool:

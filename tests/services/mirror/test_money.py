@@ -1,15 +1,18 @@
 """The money of orders that nobody has opened, read in bulk."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 
 from refunds.models import Order
 from refunds.salesforce.payloads import order_record
+from refunds.services.mirror import money
 from refunds.services.mirror.money import money_read
 from refunds.services.mirror.records import order_mirror
+from refunds.services.orders import order_refresh
 from sandbox.faults import parse_fault
 from sandbox.shop import SHOWCASE
 from tests.desk import Desk
@@ -99,6 +102,34 @@ def test_money_read_goes_on_after_a_moment_without_digital_river(desk: Desk) -> 
     desk.sandbox.queue_fault(parse_fault({"kind": "error", "status": 503, "times": 2}))
     done = money_read(most=100, clock=desk.clock, client=desk.client)
     assert (done.read, done.stopped) == (len(orders) - 2, "")
+
+
+def test_money_read_goes_past_an_order_that_the_desk_fails_at(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    orders = mirror_some(desk)
+    def fails_at_the_newest(*, order: Order, **how: Any) -> object:
+        if order == orders[0]:
+            raise ZeroDivisionError
+        return order_refresh(order=order, **how)
+
+    monkeypatch.setattr(money, "order_refresh", fails_at_the_newest)
+    done = money_read(most=100, clock=desk.clock, client=desk.client)
+    assert (done.read, done.failed, done.stopped) == (len(orders) - 1, 1, "")
+    assert unread(orders) == [orders[0]]
+
+
+def test_money_read_ends_where_the_database_is_away(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mirror_some(desk)
+
+    def away(**how: Any) -> None:
+        raise OperationalError("the database was restarted")
+
+    monkeypatch.setattr(money, "order_refresh", away)
+    with pytest.raises(OperationalError):
+        money_read(most=100, clock=desk.clock, client=desk.client)
 
 
 def test_money_read_leaves_out_what_was_opened_meanwhile(desk: Desk, wire: Wire) -> None:
