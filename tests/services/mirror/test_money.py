@@ -108,6 +108,7 @@ def test_money_read_goes_past_an_order_that_the_desk_fails_at(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     orders = mirror_some(desk)
+
     def fails_at_the_newest(*, order: Order, **how: Any) -> object:
         if order == orders[0]:
             raise ZeroDivisionError
