@@ -39,13 +39,13 @@ install: $(DEVELOPMENT) $(FRONT_END) ## Make the environment: Python and front-e
 run: $(RUNTIME) $(FRONT_END) var/secret-key ## Serve the demo on http://127.0.0.1:8000 (PORT= changes it)
 	@$(DEMO) migrate --verbosity 0
 	@$(DEMO) demo --address http://127.0.0.1:$(PORT)/
-	@echo "Ctrl+C stops it."
+	@echo "Ctrl+C stops it. What goes on beside it is in var/events.log, var/sweep.log and var/sync.log."
 	@if [ -z "$$DIGITALRIVER_API_URL" ]; then \
 		$(DEMO) deliver_events --to http://127.0.0.1:$(PORT)/webhooks/digitalriver/ --every 2 \
-			>/dev/null 2>&1 & beside="$$!"; \
+			>var/events.log 2>&1 & beside="$$!"; \
 	fi; \
-	$(DEMO) sweep --every 60 >/dev/null 2>&1 & beside="$$beside $$!"; \
-	$(DEMO) sync_orders --every 60 >/dev/null 2>&1 & beside="$$beside $$!"; \
+	$(DEMO) sweep --every 60 >var/sweep.log 2>&1 & beside="$$beside $$!"; \
+	$(DEMO) sync_orders --every 60 >var/sync.log 2>&1 & beside="$$beside $$!"; \
 	trap 'kill $$beside 2>/dev/null' EXIT; trap 'exit 0' INT TERM; \
 	$(DEMO) runserver 127.0.0.1:$(PORT) & beside="$$beside $$!"; wait $$!
 
@@ -59,7 +59,7 @@ reset: ## Forget the demo's data; the next `make run` starts afresh
 	rm -f var/sandbox.sqlite3 var/sandbox.sqlite3-wal var/sandbox.sqlite3-shm
 
 test: $(DEVELOPMENT) $(FRONT_END) chromium ## Run every test, in the browser too (DATABASE_URL= for PostgreSQL)
-	$(BIN)/pytest -n 2 $(PYTEST_ARGUMENTS)
+	$(BIN)/pytest -n 2 --dist worksteal $(PYTEST_ARGUMENTS)
 
 faults: $(DEVELOPMENT) ## Run N=2000 schedules of random faults, or replay the one of SEED=
 	@N="$(N)" SEED="$(SEED)" $(BIN)/python -m tests.faults
