@@ -59,7 +59,7 @@ reset: ## Forget the demo's data; the next `make run` starts afresh
 	rm -f var/sandbox.sqlite3 var/sandbox.sqlite3-wal var/sandbox.sqlite3-shm
 
 test: $(DEVELOPMENT) $(FRONT_END) chromium ## Run every test, in the browser too (DATABASE_URL= for PostgreSQL)
-	$(BIN)/pytest -n 2 --dist worksteal $(PYTEST_ARGUMENTS)
+	$(BIN)/pytest -n 2 $(PYTEST_ARGUMENTS)
 
 faults: $(DEVELOPMENT) ## Run N=2000 schedules of random faults, or replay the one of SEED=
 	@N="$(N)" SEED="$(SEED)" $(BIN)/python -m tests.faults
