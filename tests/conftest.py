@@ -8,7 +8,9 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+import stamina
 from django.conf import LazySettings, settings
+from django.core.cache import cache
 from django.db import connections
 from hypothesis import settings as hypothesis_settings
 
@@ -98,6 +100,14 @@ def shop_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sandbox = Sandbox(path, clock=SetClock(), shop_anchor=date(2026, 11, 1))
     sandbox.close()
     return path
+
+
+@pytest.fixture
+def without_the_wait() -> Iterator[None]:
+    """Ask again at once where a call failed, and keep nothing from the test before."""
+    cache.clear()
+    with stamina.set_testing(True, attempts=2):
+        yield
 
 
 @pytest.fixture

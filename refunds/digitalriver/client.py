@@ -475,7 +475,7 @@ class DigitalRiverClient:
         said = read_error(answer.body)
         if status == 429:
             seconds = retry_after_seconds(answer.retry_after, self._now())
-            self._pace.hold_back(float(seconds))
+            self._pace.hold_back(seconds)
             raise RateLimited(
                 wording.rate_limited.format(seconds=seconds),
                 retry_after=seconds,

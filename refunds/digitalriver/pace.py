@@ -51,7 +51,7 @@ def wait_for_turn(pace: Pace, sleep: Callable[[float], None]) -> int:
 
     Sleeps ``PATIENCE`` seconds at most, all turns that others were quicker to take included.
     """
-    patience = float(PATIENCE)
+    patience: float = PATIENCE
     while True:
         wait = pace.admit()
         if not wait > 0:

@@ -567,7 +567,7 @@ class _Worker:
     def _wait(self, error: RateLimited, waits: int) -> None:
         if waits > _MOST_WAITS or error.retry_after > _LONGEST_WAIT:
             raise error
-        self._sleep(float(error.retry_after))
+        self._sleep(error.retry_after)
         self._hold.beat()
 
     # -- writing

@@ -5,9 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 import pytest
-import stamina
 import time_machine
-from django.core.cache import cache
 
 from tests.desk import SetClock, lead, person, rep
 from tests.views.pages import DeskClient, signed_in
@@ -36,11 +34,8 @@ def clock() -> Iterator[SetClock]:
 
 
 @pytest.fixture(autouse=True)
-def _without_the_wait() -> Iterator[None]:
-    """Read again at once where a read failed, and keep nothing from the test before."""
-    cache.clear()
-    with stamina.set_testing(True, attempts=2):
-        yield
+def _without_the_wait(without_the_wait: None) -> None:
+    """No page waits before it reads again."""
 
 
 @pytest.fixture

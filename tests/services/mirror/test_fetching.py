@@ -1,13 +1,10 @@
 """One order fetched from Salesforce while a rep waits: by each key, and all that can go wrong."""
 
-from collections.abc import Iterator
 from time import monotonic
 
 import pytest
 import requests
-import stamina
 import time_machine
-from django.core.cache import cache
 from pytest_django import Settings
 from structlog.testing import capture_logs
 
@@ -29,17 +26,9 @@ from tests.desk import Desk, SetClock
 from tests.salesforce_wire import Record, SalesforceWire
 from tests.views.rows import make_order
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("without_the_wait")]
 
 UNKNOWN_ID = "8015g0000099999AAA"
-
-
-@pytest.fixture(autouse=True)
-def _without_the_wait() -> Iterator[None]:
-    """Ask again at once where a call failed, and remember nothing of the test before."""
-    cache.clear()
-    with stamina.set_testing(True, attempts=2):
-        yield
 
 
 @pytest.fixture
