@@ -98,9 +98,9 @@ def say(line: str) -> None:
 
 def schedules() -> int:
     """Run what N and SEED ask for; returns 1 if anything broke."""
-    named = os.environ.get("SEED", "")
-    first = int(named) if named else secrets.randbelow(10**9)
-    count = int(os.environ.get("N") or (1 if named else 2000))
+    asked = os.environ.get("SEED", "")
+    first = int(asked) if asked else secrets.randbelow(10**9)
+    count = int(os.environ.get("N") or (1 if asked else 2000))
     seeds = range(first, first + count)
     say(f"{count} schedules from seed {first} on {connection.vendor}")
     began = time.monotonic()
@@ -116,7 +116,11 @@ def schedules() -> int:
         for failure in sorted(failures, key=lambda each: each.seed)[:MOST_TOLD]:
             pool.apply(tell_here, (failure,))
     seconds = time.monotonic() - began
-    outcome = f"{len(failures)} broke something" if failures else "nothing broke"
+    outcome = "nothing broke"
+    if failures:
+        # Named once more in the last line, which is what is left where only the end is kept.
+        named = ", ".join(str(failure.seed) for failure in failures[:MOST_TOLD])
+        outcome = f"{len(failures)} broke something, seed {named}"
     say(f"{count} schedules in {seconds:.0f} s, {count / seconds:.1f} a second: {outcome}")
     return 1 if failures else 0
 

@@ -18,6 +18,7 @@ from tests.faults.schedule import (
     Draft,
     Forward,
     Look,
+    Outage,
     Point,
     Resume,
     Schedule,
@@ -109,6 +110,17 @@ def test_refund_underway_arrives_after_all(world: World) -> None:
     lost = Submit(fault=WireFault(Trouble.UNDERWAY))
     assert _take(world, HALF, lost, Look()).state == Refund.State.UNKNOWN
     assert _take(world, Arrive(), Look()).state == Refund.State.PENDING
+    assert not world.late
+
+
+def test_read_underway_is_lost_for_good(world: World) -> None:
+    away = Outage(fault=WireFault(Trouble.UNDERWAY, "*", requests=4))
+    take(world, away)
+    take(world, Look())
+    take(world, Forward(seconds=61))
+    take(world, Arrive())
+    invariants.check_always(world)
+    assert not world.underway
     assert not world.late
 
 
