@@ -433,3 +433,8 @@ class RefundAttempt(models.Model):
 
     def __str__(self) -> str:
         return self.reference
+
+    def is_overtaken(self) -> bool:
+        """Tell whether the refund was sent again since, as another attempt."""
+        later = RefundAttempt.objects.filter(refund_id=self.refund_id, number__gt=self.number)
+        return later.exists()

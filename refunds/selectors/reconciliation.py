@@ -8,12 +8,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
-from django.db.models import Case, Count, F, Q, QuerySet, Sum, Value, When
+from django.db.models import Case, F, Q, QuerySet, Sum, Value, When
 from django.db.models.functions import Coalesce
 
 from refunds.models import ControlTotal, Difference, Order, ReconciliationRun, Refund, RefundLine
 from refunds.models.fields import MoneyField
 from refunds.money import ZERO, quantize
+from refunds.options import Option
 from refunds.selectors.paging import Page, newest_page
 
 #: How many days' totals a run's page shows of those that agree, and of those that do not.
@@ -26,6 +27,10 @@ _ON_THE_WAY = Refund.HOLDING - {Refund.State.QUEUED}
 _HOLDING = Q(state__in=_ON_THE_WAY)
 _SUCCEEDED = Q(state=Refund.State.SUCCEEDED)
 _CHARGEBACK = Q(origin=Refund.Origin.CHARGEBACK)
+#: Refunds that name their lines. Digital River spreads the others over the lines by itself, by what
+#: was left when it came to them: what is booked of them on a line is an estimate, and says nothing
+#: against that line.
+_BY_LINE = frozenset({Option.LINE_ITEMS, Option.FEES})
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +51,7 @@ class OrderHeld:
 
 @dataclass(frozen=True, slots=True)
 class LineHeld:
-    """What refunds hold or gave of one line beside what it was charged, in major units."""
+    """What refunds of lines hold or gave of one line beside what it was charged, in major units."""
 
     order_id: int
     line_id: int
@@ -58,8 +63,6 @@ class LineHeld:
     #: Fees and their tax.
     fees_charged: Decimal
     fees_held: Decimal
-    #: How many of the refunds did not choose the line's units, so that their part is an estimate.
-    estimates: int
 
 
 NOTHING_HELD = OrderHeld(ZERO, ZERO, ZERO, ZERO)
@@ -92,11 +95,12 @@ def held_by_order(orders: Collection[Order]) -> Mapping[int, OrderHeld]:
 
 
 def held_by_line(orders: Collection[Order]) -> list[LineHeld]:
-    """Return what is held of each line that refunds touch; one query for all of the orders."""
+    """Return what is held of each line that refunds name; one query for all of the orders."""
     rows = (
         RefundLine.objects.filter(
             order_line__order__in=[order.pk for order in orders],
             refund__state__in=[*_ON_THE_WAY, Refund.State.SUCCEEDED],
+            refund__option__in=_BY_LINE,
         )
         .order_by()
         .values(
@@ -111,7 +115,6 @@ def held_by_line(orders: Collection[Order]) -> list[LineHeld]:
         .annotate(
             held=Sum(F("product_part") + F("tax_part"), output_field=_MONEY),
             fees_held=Sum(F("fees_part") + F("fee_tax_part"), output_field=_MONEY),
-            estimates=Count("pk", filter=Q(quantity=0)),
         )
     )
     currencies = {order.pk: order.currency for order in orders}
@@ -128,7 +131,6 @@ def held_by_line(orders: Collection[Order]) -> list[LineHeld]:
                 held=quantize(row["held"], currency),
                 fees_charged=row["order_line__fees_amount"] + row["order_line__fee_tax_amount"],
                 fees_held=quantize(row["fees_held"], currency),
-                estimates=row["estimates"],
             )
         )
     return found

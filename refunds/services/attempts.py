@@ -126,7 +126,7 @@ def attempt_record(
         attempt.outcome = f"Taken on by Digital River as {outcome.refund.id}."
     else:
         attempt.outcome = _outcome(outcome)[:500]
-        if not refund.attempts.filter(number__gt=attempt.number).exists():
+        if not attempt.is_overtaken():
             _take_error(refund, outcome, at=at, actor=actor)
     written = ["answered_at", "request_id", "status", "answer", "outcome", "digital_river_id"]
     if isinstance(outcome, Unanswered):
@@ -157,8 +157,10 @@ def _take_answer(
     """Take on the refund that Digital River made, which may have been found on its list before."""
     told, lines, flag = created.refund, lines_of(order), ""
     known: Refund | None = refund
-    if refund.state != Refund.State.SUBMITTING or refund.digital_river_id:
-        # It went on without this answer: a look found what was made, or others gave it up.
+    moved_on = refund.state != Refund.State.SUBMITTING or refund.digital_river_id
+    if moved_on or attempt.is_overtaken():
+        # It went on without this answer: a look found what was made, or others gave it up and
+        # may be sending it again right now, as another attempt that this answer says nothing of.
         known = Refund.objects.filter(digital_river_id=told.id).first()
     if known is None and attempt.digital_river_id == told.id:
         # Found before, failed since, and sent again as another attempt: the answer is old.

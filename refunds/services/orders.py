@@ -274,7 +274,10 @@ def refund_named(
     The caller has the order's row lock.
     """
     superseded = attempt.digital_river_id == told.id
-    if refund.state in _MAY_TURN_UP and not refund.digital_river_id and not superseded:
+    # The attempt that came after is on its way, or may be: the refund's state speaks of that one.
+    in_doubt = refund.state != Refund.State.NOT_SENT and attempt.is_overtaken()
+    may_be_this = not refund.digital_river_id and not superseded and not in_doubt
+    if refund.state in _MAY_TURN_UP and may_be_this:
         attempt.digital_river_id = told.id
         attempt.outcome = f"Found at Digital River as {told.id}."
         attempt.save(update_fields=["digital_river_id", "outcome"])

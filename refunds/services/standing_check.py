@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from refunds import selectors
 from refunds.models import Difference, Order, ReconciliationRun, Refund, Watermark
-from refunds.money import format_money, smallest
+from refunds.money import format_money
 from refunds.services.differences import Finding, differences_record
 from refunds.services.orders import Clock
 
@@ -116,13 +116,10 @@ def _lines_exceeded(orders: Sequence[Order]) -> Iterator[Finding]:
     by_pk = {order.pk: order for order in orders}
     for line in selectors.held_by_line(orders):
         order = by_pk[line.order_id]
-        # Digital River spreads a refund of the whole order by itself: the parts booked here are
-        # estimates, each right to the smallest unit.
-        slack = smallest(line.currency) * line.estimates
         what, held, charged = "product and tax", line.held, line.charged
-        if held <= charged + slack:
+        if held <= charged:
             what, held, charged = "fees and their tax", line.fees_held, line.fees_charged
-        if held <= charged + slack:
+        if held <= charged:
             continue
         yield Finding(
             kind=_KIND.LINE_EXCEEDED,

@@ -106,6 +106,7 @@ class _Drawing:
             (5, self._sent_again),
             (4, self._sent_again_together),
             (5, self._arrives_late),
+            (4, self._two_attempts_at_once),
             (5, self._stands_still),
             (6, self._dies_in_a_beat),
             (6, self._stale_look),
@@ -396,6 +397,32 @@ class _Drawing:
         if self._likely(0.3):
             steps.append(Retry(machine=self._machine()))
         return [*steps, Arrive(), self._looker()]
+
+    def _two_attempts_at_once(self) -> list[Step]:
+        """A first attempt comes to light while the one that followed it is on its way."""
+        slow = Submit(machine=0, pause=At(Point.POST_ANSWERED))
+        found: list[Step] = [Settle(outcome=Outcome.FAILS), Look(machine=1)]
+        back: list[Step] = [Resume(call=-2)]
+        if self._likely(0.5):
+            slow = Submit(machine=0, fault=WireFault(Trouble.UNDERWAY))
+            found = [self._forward(1), Look(machine=1), self._forward(61), Look(machine=1)]
+            back = [Arrive(), Look(machine=1)]
+        again = Retry(
+            machine=2,
+            pause=self._chance.choice((At(Point.POST), At(Point.POST_ANSWERED), self._pause())),
+            fault=self._maybe_fault(),
+        )
+        return [
+            self._draft(self._chance.choice((400, 1000))),
+            slow,
+            *found,
+            again,
+            *back,
+            Settle(outcome=self._chance.choice((Outcome.FAILS, *Outcome))),
+            self._looker(),
+            Retry(machine=1, pause=self._maybe_pause(0.3)),
+            Resume(call=-1),
+        ]
 
     def _sent_again(self) -> list[Step]:
         retry = Retry(

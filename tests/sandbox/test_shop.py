@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from collections import Counter
 from datetime import date
 from decimal import Decimal
@@ -44,13 +43,6 @@ def test_shop_is_the_same_whatever_the_hash_seed() -> None:
     }
 
     assert len(digests) == 1
-
-
-def test_shop_is_filled_quickly(tmp_path: Path) -> None:
-    started = time.perf_counter()
-    Sandbox(tmp_path / "state.sqlite3").close()
-
-    assert time.perf_counter() - started < 2
 
 
 def test_shop_has_the_variety_of_a_quarter() -> None:

@@ -229,18 +229,30 @@ def test_standing_check_finds_a_line_whose_fees_gave_too_much(desk: Desk) -> Non
     assert "fees and their tax" in breach.explanation
 
 
-@pytest.mark.parametrize(("beyond", "breaches"), [("0.01", 0), ("0.02", 1)])
-def test_standing_check_allows_for_the_rounding_of_an_estimate(
-    desk: Desk, beyond: str, breaches: int
-) -> None:
-    """Digital River spreads a refund of the whole order by itself, and may round otherwise."""
+def test_standing_check_takes_no_estimate_for_a_breach_of_a_line(desk: Desk) -> None:
+    """Digital River spreads a refund of the whole order by itself, perhaps otherwise."""
     order = desk.order("worked_sample")
     line = lines_of(order)[0]
     refund = desk.submit(order, rep(), part("20.00"))
-    RefundLine.objects.filter(refund=refund).update(
-        product_part=line.product_amount + line.tax_amount + Decimal(beyond), tax_part=0
+    RefundLine.objects.filter(refund=refund).update(product_part=line.product_amount * 2)
+    assert check(desk) == 0
+
+
+def test_standing_check_counts_a_line_by_the_refunds_that_name_it(desk: Desk) -> None:
+    order = desk.order("worked_sample")
+    line = lines_of(order)[0]
+    desk.submit(order, rep(), part("20.00"))
+    by_line = desk.submit(
+        order, rep(), Selection(Option.LINE_ITEMS, lines=(LineSelection(line.key, 1),))
     )
-    assert check(desk) == breaches
+    assert check(desk) == 0
+    charged = line.product_amount + line.tax_amount
+    of_line = RefundLine.objects.filter(refund=by_line, order_line=line)
+    of_line.update(product_part=charged + Decimal("0.01"), tax_part=0)
+
+    assert check(desk) == 1
+
+    assert Difference.objects.get().our_amount == charged + Decimal("0.01")
 
 
 def test_standing_check_leaves_out_an_order_that_was_never_read(desk: Desk) -> None:
