@@ -303,6 +303,16 @@ class Refund(Chained):
                 parts[Part(component, line_keys[line.order_line_id])] = getattr(line, column)
         return {part: amount for part, amount in parts.items() if amount}
 
+    def is_paid_by_another(self) -> bool:
+        """Tell whether an earlier attempt is on record by itself, and holds or gave the money.
+
+        It turned up at Digital River while a later attempt was on its way. As long as it neither
+        failed nor expired, sending this refund again would pay the customer twice.
+        """
+        made = self.attempts.exclude(digital_river_id="").values("digital_river_id")
+        paying = Refund.objects.filter(state__in=[*self.HOLDING, self.State.SUCCEEDED])
+        return paying.filter(digital_river_id__in=made).exclude(pk=self.pk).exists()
+
     def move_to(
         self,
         state: str,

@@ -210,6 +210,15 @@ def _take_error(refund: Refund, error: DigitalRiverError, *, at: datetime, actor
             settled_at=at,
             next_check_at=None,
         )
+    elif isinstance(error, RateLimited) and refund.is_paid_by_another():
+        refund.move_to(
+            state.NOT_SENT,
+            actor=actor,
+            at=at,
+            summary="Digital River was busy and did not take it; it has an earlier attempt.",
+            request_id=error.request_id,
+            next_check_at=None,
+        )
     elif isinstance(error, RateLimited):
         refund.move_to(
             state.QUEUED,

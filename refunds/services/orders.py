@@ -277,10 +277,12 @@ def refund_named(
     # The attempt that came after is on its way, or may be: the refund's state speaks of that one.
     in_doubt = refund.state != Refund.State.NOT_SENT and attempt.is_overtaken()
     may_be_this = not refund.digital_river_id and not superseded and not in_doubt
-    if refund.state in _MAY_TURN_UP and may_be_this:
+    is_this = refund.state in _MAY_TURN_UP and may_be_this
+    if is_this or not attempt.digital_river_id:
         attempt.digital_river_id = told.id
         attempt.outcome = f"Found at Digital River as {told.id}."
         attempt.save(update_fields=["digital_river_id", "outcome"])
+    if is_this:
         return refund, ""
     if refund.state == Refund.State.QUEUED and told.state not in _GAVE_NOTHING:
         refund.move_to(

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import pytest
 
+from sandbox.faults import FaultKind
+from tests.faults import invariants
 from tests.faults.drawing import draw
 from tests.faults.schedule import (
     Arrive,
@@ -23,12 +25,13 @@ from tests.faults.schedule import (
     Settle,
     Step,
     Submit,
+    Sweep,
     Trouble,
     WireFault,
 )
 from tests.faults.shrinking import shortest
-from tests.faults.simulation import broken_by
-from tests.faults.world import Ground
+from tests.faults.simulation import broken_by, let_settle, take
+from tests.faults.world import Ground, world_of
 
 SCHEDULES = 200
 CHUNK = 10
@@ -130,6 +133,48 @@ def test_how_digital_river_spreads_a_refund_raises_no_alarm(
     ground: Ground, steps: Sequence[Step]
 ) -> None:
     assert broken_by(_one_order(1, steps), ground) is None
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        pytest.param(
+            (
+                *_GIVEN_UP,
+                Retry(pause=At(Point.POST), fault=WireFault(FaultKind.RATE_LIMITED)),
+                Arrive(),
+                Look(),
+                Resume(),
+                Forward(seconds=120),
+                Sweep(),
+            ),
+            id="the second was not taken",
+        ),
+        pytest.param(
+            (
+                *_GIVEN_UP,
+                Retry(),
+                Arrive(),
+                Look(),
+                Settle(outcome=Outcome.FAILS),
+                Look(),
+                Retry(),
+            ),
+            id="the second failed",
+        ),
+    ],
+)
+def test_attempt_that_turns_up_beside_a_later_one_keeps_a_third_from_being_sent(
+    ground: Ground, steps: Sequence[Step]
+) -> None:
+    with world_of(_one_order(0, steps), ground) as world:
+        for step in steps:
+            take(world, step)
+            invariants.check_always(world)
+        let_settle(world)
+        invariants.check_settled(world)
+        live = [each for each in invariants.theirs_of(world) if each.state in invariants.LIVE]
+    assert [each.reference[-2:] for each in live] == ["-1"]
 
 
 def _one_order(case: int, steps: Sequence[Step]) -> Schedule:
