@@ -114,7 +114,7 @@ _SEND = 'answer = self._exchange("POST", "/refunds", "", SENDING, upstream_id, c
 BREAKAGES: tuple[Breakage, ...] = (
     Breakage(
         "a refund that nobody answered is posted again",
-        6,
+        2,
         Edit(
             "refunds.digitalriver.client",
             "DigitalRiverClient.create_refund",
@@ -128,7 +128,7 @@ BREAKAGES: tuple[Breakage, ...] = (
     ),
     Breakage(
         "what is left is not looked at again behind the lock",
-        27,
+        4,
         Edit(
             _REFUNDS,
             "_draft_as_seen",
@@ -143,7 +143,7 @@ BREAKAGES: tuple[Breakage, ...] = (
     ),
     Breakage(
         "no answer counts as not sent",
-        6,
+        4,
         Edit(
             _ATTEMPTS,
             "_take_error",
@@ -152,7 +152,7 @@ BREAKAGES: tuple[Breakage, ...] = (
     ),
     Breakage(
         "one look that does not find it is enough",
-        56,
+        57,
         Edit(
             _SETTLEMENTS,
             "refund_missing",
@@ -179,14 +179,19 @@ BREAKAGES: tuple[Breakage, ...] = (
     ),
     Breakage(
         "a sender does not make sure of its lease",
-        54,
+        52,
         Edit(
             _ATTEMPTS, "attempt_send", [("lease_length() - _MARGIN:", "-lease_length() * 10**4:")]
         ),
     ),
     Breakage(
+        "an old attempt speaks for the one that came after",
+        139,
+        Edit(_MODEL, "RefundAttempt.is_overtaken", [("later.exists()", "False")]),
+    ),
+    Breakage(
         "states may go backwards",
-        50,
+        22,
         Edit(
             _SETTLEMENTS,
             "refund_take",
@@ -196,7 +201,7 @@ BREAKAGES: tuple[Breakage, ...] = (
     ),
     Breakage(
         "too many requests counts as refused",
-        2,
+        12,
         Edit(
             _ATTEMPTS,
             "_take_error",
@@ -215,7 +220,7 @@ BREAKAGES: tuple[Breakage, ...] = (
     ),
     Breakage(
         "the parts are not booked anew for another amount",
-        27,
+        13,
         Edit(
             _SETTLEMENTS,
             "_rebook",
@@ -224,7 +229,7 @@ BREAKAGES: tuple[Breakage, ...] = (
     ),
     Breakage(
         "another amount is not flagged",
-        27,
+        36,
         Edit(
             _SETTLEMENTS,
             "_remarks",
@@ -238,7 +243,7 @@ BREAKAGES: tuple[Breakage, ...] = (
     ),
     Breakage(
         "the third beat is no transaction",
-        36,
+        13,
         Edit(_ATTEMPTS, "attempt_record", [("@transaction.atomic(durable=True)\n", "")]),
         Edit(_MODEL, "Refund.move_to", [("with transaction.atomic():", "if True:")]),
     ),
@@ -258,7 +263,7 @@ BREAKAGES: tuple[Breakage, ...] = (
     ),
     Breakage(
         "only events bring news of what is pending",
-        46,
+        13,
         Edit(
             _SETTLEMENTS,
             "refund_take",
