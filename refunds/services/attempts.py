@@ -32,6 +32,9 @@ _logger = structlog.get_logger(__name__)
 _STEPS_OF_A_CALL = 6
 _MARGIN = timedelta(seconds=30)
 
+#: Why a refund that met with a 429 does not wait to be sent again.
+_EARLIER_PAYS = "Digital River was busy and did not take it; it has an earlier attempt."
+
 
 def lease_length() -> timedelta:
     """Return how long a sender may take before its attempt counts as abandoned."""
@@ -210,16 +213,7 @@ def _take_error(refund: Refund, error: DigitalRiverError, *, at: datetime, actor
             settled_at=at,
             next_check_at=None,
         )
-    elif isinstance(error, RateLimited) and refund.is_paid_by_another():
-        refund.move_to(
-            state.NOT_SENT,
-            actor=actor,
-            at=at,
-            summary="Digital River was busy and did not take it; it has an earlier attempt.",
-            request_id=error.request_id,
-            next_check_at=None,
-        )
-    elif isinstance(error, RateLimited):
+    elif isinstance(error, RateLimited) and not refund.is_paid_by_another():
         refund.move_to(
             state.QUEUED,
             actor=actor,
@@ -228,12 +222,13 @@ def _take_error(refund: Refund, error: DigitalRiverError, *, at: datetime, actor
             request_id=error.request_id,
             next_check_at=at + timedelta(seconds=error.retry_after or 60),
         )
-    elif isinstance(error, NotSent):
+    elif isinstance(error, NotSent | RateLimited):
         refund.move_to(
             state.NOT_SENT,
             actor=actor,
             at=at,
-            summary=str(error)[:500],
+            summary=str(error)[:500] if isinstance(error, NotSent) else _EARLIER_PAYS,
+            request_id=error.request_id,
             next_check_at=None,
         )
     elif refund.state == state.SUBMITTING:
