@@ -19,7 +19,7 @@ from refunds.models import Actor, HistoryEntry, Order, OrderLine, Refund, Refund
 from refunds.models.history import entry_append
 from refunds.models.refunds import LINE_PART_COLUMNS, ORDER_PART_COLUMNS, TOLD_BY_HISTORY
 from refunds.models.states import MOVES
-from refunds.money import ZERO, add, format_money, quantize
+from refunds.money import ZERO, add, format_money, quantize, smallest
 from refunds.options import DRAWS_ON, Option, Position
 from refunds.search_keys import search_key
 from refunds.selectors import OrderAccount
@@ -177,7 +177,7 @@ def refund_take(
                 request_id=request_id,
                 details=details,
             )
-    _rebook(refund, lines)
+    _rebook(refund, told, lines)
 
 
 def _changes_told(refund: Refund, told: payloads.Refund) -> dict[str, Any]:
@@ -227,17 +227,57 @@ def _has_succeeded(told: payloads.Refund) -> bool:
     return Refund.State(told.state) is Refund.State.SUCCEEDED
 
 
-def _rebook(refund: Refund, lines: Sequence[OrderLine]) -> None:
+def _rebook(refund: Refund, told: payloads.Refund, lines: Sequence[OrderLine]) -> None:
     """Make the parts sum to what the refund holds or gave; a released one keeps its last ones."""
     if refund.state not in Refund.HOLDING and refund.state != Refund.State.SUCCEEDED:
         return
     parts = refund.parts({line.pk: line.key for line in lines})
     if add(parts.values()) != refund.held_amount:
-        rebooked = {part: amount for part, amount in parts.items() if part.component not in FEES}
-        # Digital River may have left the regulatory fees out, as it does of a partial refund.
-        if add(rebooked.values()) != refund.held_amount:
-            rebooked = rescale(parts, refund.held_amount, refund.currency)
+        rebooked = _rebooked(refund, told, parts, lines)
         refund_parts_save(refund=refund, parts=rebooked, lines=lines)
+
+
+def _rebooked(
+    refund: Refund,
+    told: payloads.Refund,
+    parts: Mapping[Part, Decimal],
+    lines: Sequence[OrderLine],
+) -> dict[Part, Decimal]:
+    """Return the parts for another sum: by the items of the answer where it tells their amounts."""
+    amounts = [item.refunded_amount if _has_succeeded(told) else item.amount for item in told.items]
+    known = [amount for amount in amounts if amount is not None]
+    if known and len(known) == len(amounts) and add(known) == refund.held_amount:
+        rebooked: dict[Part, Decimal] = {}
+        for item, amount in zip(told.items, known, strict=True):
+            components, line = _drawn_on(item)
+            own = {
+                part: held
+                for part, held in parts.items()
+                if part.component in components and line in (None, part.line)
+            }
+            if not own:
+                # Nothing of it was booked so far; a line that is not the order's counts as well.
+                there = line is None or any(line == each.key for each in lines)
+                part = Part(components[0], line or "") if there else Part(Component.WHOLE)
+                own = {part: smallest(refund.currency)}
+            for part, held in rescale(own, amount, refund.currency).items():
+                rebooked[part] = rebooked.get(part, ZERO) + held
+        return rebooked
+    without_fees = {part: amount for part, amount in parts.items() if part.component not in FEES}
+    # Digital River may have left the regulatory fees out, as it does of a partial refund.
+    if add(without_fees.values()) == refund.held_amount:
+        return without_fees
+    return rescale(parts, refund.held_amount, refund.currency)
+
+
+def _drawn_on(item: payloads.RefundItem) -> tuple[tuple[Component, ...], str | None]:
+    """Return the components that an item of a refund draws on, and of which line; None for all."""
+    return {
+        "": ((Component.PRODUCT, Component.TAX), item.item_id),
+        "fees": ((Component.FEES, Component.FEE_TAX), item.item_id),
+        "shipping": ((Component.SHIPPING, Component.SHIPPING_TAX), None),
+        "duty": ((Component.DUTY,), None),
+    }.get(item.type, (tuple(Component), None))
 
 
 def _summary(told: payloads.Refund, refund: Refund) -> str:
@@ -295,7 +335,7 @@ def refund_adopt(
     refund_parts_save(refund=refund, parts=parts, lines=lines)
     if option is Option.LINE_ITEMS:
         _units_save(refund, told, lines)
-    _rebook(refund, lines)
+    _rebook(refund, told, lines)
     history_add(
         refund=refund,
         actor=actor,
@@ -378,12 +418,7 @@ def _parts_told(told: payloads.Refund, option: Option, position: Position) -> di
         return ledger.spread(amount, DRAWS_ON[option])
     parts: dict[Part, Decimal] = {}
     for item in told.items:
-        components, line = {
-            "": ((Component.PRODUCT, Component.TAX), item.item_id),
-            "fees": ((Component.FEES, Component.FEE_TAX), item.item_id),
-            "shipping": ((Component.SHIPPING, Component.SHIPPING_TAX), None),
-            "duty": ((Component.DUTY,), None),
-        }.get(item.type, (tuple(Component), None))
+        components, line = _drawn_on(item)
         amount = item.amount
         if amount is None and _has_succeeded(told):
             amount = item.refunded_amount

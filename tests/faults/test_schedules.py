@@ -13,9 +13,11 @@ from tests.faults.drawing import draw
 from tests.faults.schedule import (
     Arrive,
     At,
+    Cancel,
     Draft,
     Elsewhere,
     Forward,
+    Hold,
     Look,
     Outcome,
     Point,
@@ -133,6 +135,11 @@ def test_how_digital_river_spreads_a_refund_raises_no_alarm(
     ground: Ground, steps: Sequence[Step]
 ) -> None:
     assert broken_by(_one_order(1, steps), ground) is None
+
+
+def test_fees_given_with_a_tax_held_for_another_refund_raise_no_alarm(ground: Ground) -> None:
+    steps = (Draft(option=5), Hold(), Draft(option=5, units=3), Submit(), Cancel())
+    assert broken_by(_one_order(4, steps), ground) is None
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,20 @@
 """Refunds made elsewhere: adopted once, each in the right parts, and never offered again."""
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from refunds.ledger import FEES
+from refunds.digitalriver import payloads
+from refunds.ledger import FEES, Component, Part
 from refunds.models import Order, Refund
+from refunds.models.history import SWEEP
 from refunds.options import LineSelection, Option, Selection
-from refunds.selectors import order_position
+from refunds.selectors import lines_of, order_position
 from refunds.services.refunds import refund_queue
-from refunds.services.settlements import next_look
+from refunds.services.settlements import next_look, refund_take
 from tests.desk import Desk, rep
 from tests.services.account import (
     check_account,
@@ -236,6 +239,66 @@ def test_refund_made_elsewhere_that_gave_less_is_booked_for_what_it_gave(desk: D
     assert refund.held_amount == Decimal("9.00")
     assert "USD 9.00 of USD 10.00" in refund.flag
     check_settled(desk, order)
+
+
+def test_refund_of_lines_that_gave_another_sum_is_booked_by_what_each_line_was_given(
+    desk: Desk,
+) -> None:
+    refund, order = _of_two_lines(desk)
+    first, second = (line.key for line in lines_of(order)[:2])
+    told = _told(refund, {first: "1.00", second: "5.00"})
+
+    _take(desk, refund, order, told)
+
+    given = Counter[str]()
+    for part, minor in parts_of_the_desk(order).items():
+        given[part.line] += minor
+    assert given == {first: 100, second: 500}
+    assert "GBP 6.00 of GBP 30.00" in refund.flag
+
+
+def test_refund_of_a_line_that_the_order_has_not_is_booked_on_the_whole_order(desk: Desk) -> None:
+    refund, order = _of_two_lines(desk)
+    first, second = (line.key for line in lines_of(order)[:2])
+    told = _told(refund, {first: "0.00", "itm_of_another_order": "4.00", second: "2.00"})
+
+    _take(desk, refund, order, told)
+
+    parts = parts_of_the_desk(order)
+    assert parts[Part(Component.WHOLE)] == 400
+    assert {part.line for part in parts} == {"", second}
+    assert refund.held_amount == Decimal("6.00")
+
+
+def _of_two_lines(desk: Desk) -> tuple[Refund, Order]:
+    order = desk.order("all_options")
+    lines = tuple(
+        LineSelection(line.key, quantity=1, amount=amount)
+        for line, amount in zip(lines_of(order), (Decimal("20.00"), Decimal("10.00")), strict=False)
+    )
+    return desk.submit(order, rep(), Selection(Option.LINE_ITEMS, lines=lines)), order
+
+
+def _told(refund: Refund, given: Mapping[str, str]) -> payloads.Refund:
+    """Return what Digital River would tell had it given this much of each line."""
+    items = [
+        {"itemId": line, "quantity": 1, "amount": 15, "refundedAmount": amount}
+        for line, amount in given.items()
+    ]
+    answer = {
+        "id": refund.digital_river_id,
+        "orderId": refund.order.digital_river_id,
+        "currency": refund.currency,
+        "state": "succeeded",
+        "items": items,
+        "refundedAmount": str(sum(map(Decimal, given.values()))),
+        "liveMode": False,
+    }
+    return payloads.refund_from(answer)
+
+
+def _take(desk: Desk, refund: Refund, order: Order, told: payloads.Refund) -> None:
+    refund_take(refund=refund, told=told, lines=lines_of(order), at=desk.clock(), actor=SWEEP)
 
 
 def test_next_look_is_soon_at_first_and_at_least_hourly(desk: Desk) -> None:
