@@ -11,10 +11,10 @@ from refunds.options import LineSelection, Option, Position, Selection
 
 
 def refunds_of(order: Order) -> list[Refund]:
-    """Return the order's submitted refunds, newest first, with their lines."""
+    """Return the order's submitted refunds, newest first, with their lines and who made them."""
     return list(
         order.refunds.filter(submitted_at__isnull=False)
-        .select_related("created_by", "reason")
+        .select_related("created_by")
         .prefetch_related("lines")
         .order_by("-submitted_at", "-id")
     )
@@ -49,14 +49,14 @@ class OrderAccount:
         return OrderAccount(self.order, self.lines, told).position
 
 
-def order_account(order: Order) -> OrderAccount:
-    """Read the order's lines and refunds."""
-    return OrderAccount(order, lines_of(order), refunds_of(order))
+def order_account(order: Order, *, lines: list[OrderLine] | None = None) -> OrderAccount:
+    """Read the order's refunds, and its lines where the caller does not have them."""
+    return OrderAccount(order, lines_of(order) if lines is None else lines, refunds_of(order))
 
 
-def order_position(order: Order) -> Position:
-    """Read the order's lines and refunds and return its position."""
-    return order_account(order).position
+def order_position(order: Order, *, lines: list[OrderLine] | None = None) -> Position:
+    """Read the order's refunds and lines, as ``order_account`` does, and return its position."""
+    return order_account(order, lines=lines).position
 
 
 def order_figures(order: Order, lines: Sequence[OrderLine]) -> OrderFigures:

@@ -5,6 +5,7 @@ the branch of the client's error tree; after no answer nothing is sent again, an
 Digital River's list settles it.
 """
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import simplejson
@@ -20,7 +21,7 @@ from refunds.digitalriver.errors import (
     Refused,
     Unanswered,
 )
-from refunds.models import Actor, Order, Refund, RefundAttempt
+from refunds.models import Actor, Order, OrderLine, Refund, RefundAttempt
 from refunds.options import Quote
 from refunds.selectors import lines_of, order_account
 from refunds.services.orders import Clock, order_recount, refund_named
@@ -42,7 +43,13 @@ def lease_length() -> timedelta:
 
 
 def attempt_start(
-    *, refund: Refund, quote: Quote, actor: Actor, at: datetime, summary: str
+    *,
+    refund: Refund,
+    quote: Quote,
+    lines: Sequence[OrderLine],
+    actor: Actor,
+    at: datetime,
+    summary: str,
 ) -> RefundAttempt:
     """First beat: write the refund as *submitting*, with its parts, attempt and lease.
 
@@ -83,7 +90,7 @@ def attempt_start(
         draft_expires_at=None,
         next_check_at=lease_until,
     )
-    refund_parts_save(refund=refund, parts=quote.parts, lines=lines_of(refund.order))
+    refund_parts_save(refund=refund, parts=quote.parts, lines=lines)
     return attempt
 
 
@@ -122,9 +129,10 @@ def attempt_record(
     attempt.answered_at = at
     attempt.request_id = outcome.request_id[:100]
     attempt.status = outcome.status
+    lines = lines_of(order)
     if isinstance(outcome, CreatedRefund):
         attempt.answer = simplejson.dumps(dict(outcome.answer), use_decimal=True)
-        _take_answer(order, refund, attempt, outcome, at=at, actor=actor)
+        _take_answer(order, lines, refund, attempt, outcome, at=at, actor=actor)
         attempt.digital_river_id = outcome.refund.id
         attempt.outcome = f"Taken on by Digital River as {outcome.refund.id}."
     else:
@@ -137,7 +145,7 @@ def attempt_record(
         attempt.missing_since = None
         written.append("missing_since")
     attempt.save(update_fields=written)
-    order_recount(order=order)
+    order_recount(order=order, lines=lines)
     _logger.info(
         "refund.attempted",
         reference=attempt.reference,
@@ -150,6 +158,7 @@ def attempt_record(
 
 def _take_answer(
     order: Order,
+    lines: list[OrderLine],
     refund: Refund,
     attempt: RefundAttempt,
     created: CreatedRefund,
@@ -158,7 +167,7 @@ def _take_answer(
     actor: Actor,
 ) -> None:
     """Take on the refund that Digital River made, which may have been found on its list before."""
-    told, lines, flag = created.refund, lines_of(order), ""
+    told, flag = created.refund, ""
     known: Refund | None = refund
     moved_on = refund.state != Refund.State.SUBMITTING or refund.digital_river_id
     if moved_on or attempt.is_overtaken():
@@ -171,7 +180,7 @@ def _take_answer(
     if known is None:
         known, flag = refund_named(refund=refund, attempt=attempt, told=told, at=at, actor=actor)
     if known is None:
-        position = order_account(order).told_position
+        position = order_account(order, lines=lines).told_position
         refund_adopt(
             order=order, told=told, position=position, lines=lines, at=at, actor=actor, flag=flag
         )

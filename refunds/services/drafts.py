@@ -56,10 +56,10 @@ def draft_choose(
     """
     require_issue(user)
     at = clock()
-    _order_lock(draft)
-    locked = draft_lock(draft=draft, user=user, at=at)
-    lines = selectors.lines_of(locked.order)
-    quote = selectors.order_position(locked.order).quote(selection)
+    locked = draft_lock(draft=draft, order=_order_lock(draft))
+    draft_require_open(draft=locked, user=user, at=at)
+    account = selectors.order_account(locked.order)
+    quote = account.position.quote(selection)
     locked.option = selection.option
     locked.requested_amount = quote.total if selection.option in WITH_AMOUNT else None
     locked.reason = grounds.reason
@@ -69,7 +69,7 @@ def draft_choose(
     locked.updated_at = at
     locked.draft_expires_at = _expiry(at)
     locked.save()
-    _lines_save(locked, quote, lines)
+    _lines_save(locked, quote, account.lines)
     history_add(
         refund=locked,
         actor=Actor.person(user),
@@ -98,8 +98,8 @@ def _lines_save(draft: Refund, quote: Quote, lines: Sequence[OrderLine]) -> None
 def draft_discard(*, draft: Refund, user: User, clock: Clock = timezone.now) -> None:
     """Drop a draft that will not be submitted. Raises ``DraftClosed``."""
     at = clock()
-    _order_lock(draft)
-    locked = draft_lock(draft=draft, user=user, at=at)
+    locked = draft_lock(draft=draft, order=_order_lock(draft))
+    draft_require_open(draft=locked, user=user, at=at)
     locked.move_to(
         Refund.State.CANCELLED,
         actor=Actor.person(user),
@@ -135,31 +135,32 @@ def drafts_expire(*, clock: Clock = timezone.now) -> int:
     return count
 
 
-def _order_lock(draft: Refund) -> None:
+def _order_lock(draft: Refund) -> Order:
     """Lock the draft's order before the draft, as everyone does who changes a refund.
 
     PostgreSQL locks it at the commit in any case, to see that it is still there; by then another
     may have it and wait for the draft.
     """
-    Order.objects.select_for_update().get(pk=draft.order_id)
+    return Order.objects.select_for_update().get(pk=draft.order_id)
 
 
-def draft_lock(*, draft: Refund, user: User, at: datetime) -> Refund:
-    """Return the draft behind its row lock. Raises ``DraftClosed`` unless it is open and theirs."""
-    locked = (
-        Refund.objects.select_for_update(of=("self",))
-        .select_related("order", "reason")
-        .get(pk=draft.pk)
-    )
-    if locked.created_by_id != user.pk or not locked.is_draft:
+def draft_lock(*, draft: Refund, order: Order) -> Refund:
+    """Return the draft behind its row lock, with its order, which the caller has locked."""
+    locked = Refund.objects.select_for_update().get(pk=draft.pk)
+    locked.order = order
+    return locked
+
+
+def draft_require_open(*, draft: Refund, user: User, at: datetime) -> None:
+    """Raise ``DraftClosed`` unless the draft is open and theirs."""
+    if draft.created_by_id != user.pk or not draft.is_draft:
         raise DraftClosed(
-            f"Refund {locked.reference} is not a draft any more. Open it to see where it stands."
+            f"Refund {draft.reference} is not a draft any more. Open it to see where it stands."
         )
-    if locked.draft_expires_at is None or locked.draft_expires_at <= at:
+    if draft.draft_expires_at is None or draft.draft_expires_at <= at:
         raise DraftClosed(
             "This draft has expired, and nothing was sent. Create a new refund from the order."
         )
-    return locked
 
 
 def _expiry(at: datetime) -> datetime:

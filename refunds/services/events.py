@@ -46,7 +46,8 @@ _FIRST_PAUSE = timedelta(seconds=30)
 _LONGEST_PAUSE = timedelta(hours=1)
 #: Events in a row that found Digital River away, after which a round leaves the rest for later.
 _AWAY_IN_A_ROW = 3
-_BATCH = 200
+#: How many due events are read at once; the body of one may be as large as 1 MiB.
+_BATCH = 20
 
 #: Catching up goes back a bit further: an event may be listed later than it was made.
 OVERLAP = timedelta(minutes=10)
@@ -204,9 +205,11 @@ def _due(now: datetime) -> Iterator[Event]:
     """Return the events that are due, in the order they came, each once, however many there are."""
     due = Event.objects.filter(state=Event.State.WAITING, next_try_at__lte=now)
     last = 0
-    # A body may be large, and two hundred of them larger: each is read when its turn comes.
-    while batch := list(due.filter(pk__gt=last).order_by("pk").defer("body")[:_BATCH]):
+    while True:
+        batch = list(due.filter(pk__gt=last).order_by("pk")[:_BATCH])
         yield from batch
+        if len(batch) < _BATCH:
+            return
         last = batch[-1].pk
 
 
@@ -297,7 +300,8 @@ def _act(event: Event, *, clock: Clock, client: DigitalRiverClient) -> tuple[str
     if told.credit_memo is not None:
         return Event.State.PROCESSED, _link_memo(order, event, told.credit_memo, clock=clock)
     if told.refund_id:
-        event.refund = order.refunds.filter(digital_river_id=told.refund_id).first()
+        found = order.refunds.filter(digital_river_id=told.refund_id).values_list("pk", flat=True)
+        event.refund_id = found.first()
     return Event.State.PROCESSED, "The order is as Digital River has it."
 
 
@@ -403,8 +407,8 @@ def _write(
         "outcome": outcome[:500],
         "next_try_at": next_try_at,
         "processed_at": processed_at,
-        "order": event.order,
-        "refund": event.refund,
+        "order_id": event.order_id,
+        "refund_id": event.refund_id,
     }
     ours = Event.objects.filter(
         pk=event.pk, state=Event.State.WAITING, next_try_at=event.next_try_at

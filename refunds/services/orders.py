@@ -72,18 +72,23 @@ def order_refresh(
                 "Salesforce has just named another Digital River order for this one. Open the "
                 "order again."
             )
-        _take_figures(locked, told, read_at)
-        _take_refunds(locked, refunds, read_at=read_at, at=clock(), actor=actor)
-        account = selectors.order_account(locked)
+        lines = _take_figures(locked, told, read_at)
+        _take_refunds(locked, lines, refunds, read_at=read_at, at=clock(), actor=actor)
+        account = selectors.order_account(locked, lines=lines)
         order_recount(order=locked, position=account.position)
     order.refresh_from_db()
     return account
 
 
-def order_recount(*, order: Order, position: Position | None = None) -> Position:
-    """Work out anew what is left of the order and whether it can be refunded, for the lists."""
+def order_recount(
+    *, order: Order, lines: list[OrderLine] | None = None, position: Position | None = None
+) -> Position:
+    """Work out anew what is left of the order and whether it can be refunded, for the lists.
+
+    Takes the order's lines, or its position, from a caller that has read them behind the lock.
+    """
     if position is None:
-        position = selectors.order_position(order)
+        position = selectors.order_position(order, lines=lines)
     _update(
         order,
         {
@@ -156,14 +161,14 @@ def _is_as_told(
 _LOOKED_FOR = frozenset({Refund.State.SUBMITTING, Refund.State.UNKNOWN})
 
 
-def _take_figures(order: Order, told: payloads.Order, read_at: datetime) -> None:
-    """Write the order's figures unless a later read has written them already."""
+def _take_figures(order: Order, told: payloads.Order, read_at: datetime) -> list[OrderLine]:
+    """Write the order's figures unless a later read has written them; returns its lines as then."""
+    lines = selectors.lines_of(order)
     if order.refreshed_at is not None and order.refreshed_at > read_at:
-        return
+        return lines
     changes = _differences(order, _order_figures(told))
     _update(order, changes | {"refreshed_at": read_at})
     items = {item.id: item for item in told.items}
-    lines = selectors.lines_of(order)
     changed, columns = [], set[str]()
     for line in lines:
         differences = _differences(line, _line_figures(items.pop(line.digital_river_id, None)))
@@ -178,7 +183,7 @@ def _take_figures(order: Order, told: payloads.Order, read_at: datetime) -> None
     last = max((line.position for line in lines), default=0)
     for position, item in enumerate(told.items, start=1):
         if item.id in items:
-            OrderLine.objects.create(
+            made = OrderLine.objects.create(
                 order=order,
                 position=last + position,
                 digital_river_id=item.id,
@@ -187,10 +192,13 @@ def _take_figures(order: Order, told: payloads.Order, read_at: datetime) -> None
                 part_number=item.part_number[:255],
                 **_line_figures(item),
             )
+            lines.append(made)
+    return lines
 
 
 def _take_refunds(
     order: Order,
+    lines: list[OrderLine],
     refunds: Sequence[payloads.Refund],
     *,
     read_at: datetime,
@@ -198,7 +206,7 @@ def _take_refunds(
     actor: Actor,
 ) -> None:
     """Match Digital River's refunds with ours by id or by the attempt's reference, oldest first."""
-    lines, ours = selectors.lines_of(order), selectors.refunds_of(order)
+    ours = selectors.refunds_of(order)
     attempts = {
         attempt.reference: attempt
         for attempt in RefundAttempt.objects.filter(refund__order=order).order_by("number")

@@ -4,7 +4,7 @@ A refund is sent in three beats (see ``attempts``): what the rep saw is checked 
 in one transaction, the call is made outside any, and what came of it is written in another.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import islice
@@ -25,12 +25,13 @@ from refunds.errors import (
     RefundDeskError,
 )
 from refunds.gateways import digital_river
-from refunds.models import SWEEP, Actor, Order, Refund, RefundAttempt
+from refunds.models import SWEEP, Actor, Order, OrderLine, Refund, RefundAttempt
 from refunds.money import format_money
 from refunds.options import Position, Quote, Seen
 from refunds.permissions import require_issue
+from refunds.selectors import OrderAccount
 from refunds.services.attempts import attempt_record, attempt_send, attempt_start
-from refunds.services.drafts import draft_lock
+from refunds.services.drafts import draft_lock, draft_require_open
 from refunds.services.orders import Clock, order_recount, order_refresh
 from refunds.services.settlements import next_look, refund_parts_save
 
@@ -73,15 +74,16 @@ def refund_submit(
         locked = _draft_as_seen(draft=draft, user=user, seen=seen, at=at)
         if isinstance(locked, Refund):
             return locked
-        order, current, quote = locked
+        account, current, quote = locked
         attempt = attempt_start(
             refund=current,
             quote=quote,
+            lines=account.lines,
             actor=actor,
             at=at,
             summary=f"Submitted for {format_money(quote.total, quote.currency)}.",
         )
-        order_recount(order=order)
+        order_recount(order=account.order, lines=account.lines)
     return _send(attempt, actor=actor, clock=clock, client=client)
 
 
@@ -99,7 +101,7 @@ def refund_queue(*, draft: Refund, user: User, seen: Seen, clock: Clock = timezo
         locked = _draft_as_seen(draft=draft, user=user, seen=seen, at=at)
         if isinstance(locked, Refund):
             return locked
-        order, current, quote = locked
+        account, current, quote = locked
         current.move_to(
             Refund.State.QUEUED,
             actor=Actor.person(user),
@@ -113,29 +115,29 @@ def refund_queue(*, draft: Refund, user: User, seen: Seen, clock: Clock = timezo
             draft_expires_at=None,
             next_check_at=at + _FIRST_TRY,
         )
-        refund_parts_save(refund=current, parts=quote.parts, lines=selectors.lines_of(order))
-        order_recount(order=order)
+        refund_parts_save(refund=current, parts=quote.parts, lines=account.lines)
+        order_recount(order=account.order, lines=account.lines)
     return current
 
 
 def _draft_as_seen(
     *, draft: Refund, user: User, seen: Seen, at: datetime
-) -> tuple[Order, Refund, Quote] | Refund:
+) -> tuple[OrderAccount, Refund, Quote] | Refund:
     """Lock the order and the draft and check that the figures the rep saw still hold.
 
     Returns the refund alone where the draft was submitted already. Raises as ``refund_submit``.
     """
     order = Order.objects.select_for_update().get(pk=draft.order_id)
-    current = Refund.objects.select_for_update().get(pk=draft.pk)
+    current = draft_lock(draft=draft, order=order)
     if current.submitted_at is not None:
         return current
-    current = draft_lock(draft=draft, user=user, at=at)
+    draft_require_open(draft=current, user=user, at=at)
     account = selectors.order_account(order)
     quote = account.position.quote(selectors.selection_of(current, account.lines))
     if quote.figures() != seen.figures or current.updated_at != seen.draft_changed_at:
         why = _why_changed(current, account.refunds, seen)
         raise FiguresChanged(why, seen=seen.figures, now=quote.figures())
-    return order, current, quote
+    return account, current, quote
 
 
 def refund_retry(
@@ -175,7 +177,8 @@ def refund_retry(
                 "so it is not sent again: the customer would be paid twice. Ask a lead to look "
                 "into it."
             )
-        quote = _quote_again(current, selectors.order_position(order))
+        account = selectors.order_account(order)
+        quote = _quote_again(current, account.position, account.lines)
         current.move_to(
             Refund.State.QUEUED,
             actor=actor,
@@ -184,9 +187,14 @@ def refund_retry(
             next_check_at=at,
         )
         attempt = attempt_start(
-            refund=current, quote=quote, actor=actor, at=at, summary="Sent again as a new attempt."
+            refund=current,
+            quote=quote,
+            lines=account.lines,
+            actor=actor,
+            at=at,
+            summary="Sent again as a new attempt.",
         )
-        order_recount(order=order)
+        order_recount(order=order, lines=account.lines)
     return _send(attempt, actor=actor, clock=clock, client=client)
 
 
@@ -265,11 +273,11 @@ def _due(now: datetime) -> Iterator[tuple[int, datetime]]:
         batch = list(
             due.order_by("next_check_at", "pk").values_list("pk", "next_check_at")[:_BATCH]
         )
-        if not batch:
-            return
         for pk, at in batch:
             assert at is not None, "what is due has a time"
             yield pk, at
+        if len(batch) < _BATCH:
+            return
         pk, at = batch[-1]
         behind = Q(next_check_at__gt=at) | Q(next_check_at=at, pk__gt=pk)
 
@@ -317,9 +325,9 @@ def _send_queued(
         if current.state != Refund.State.QUEUED or current.updated_at != refund.updated_at:
             # Another one sent it, and it may have been told to wait once more.
             return current
-        position = _without(selectors.order_position(order), current)
+        account = selectors.order_account(order)
         try:
-            quote = _quote_again(current, position)
+            quote = _quote_again(current, _without(account.position, current), account.lines)
         except RefundDeskError as error:
             current.move_to(
                 Refund.State.REFUSED,
@@ -330,12 +338,17 @@ def _send_queued(
                 settled_at=at,
                 next_check_at=None,
             )
-            order_recount(order=order)
+            order_recount(order=order, lines=account.lines)
             return current
         attempt = attempt_start(
-            refund=current, quote=quote, actor=actor, at=at, summary="Sent after waiting."
+            refund=current,
+            quote=quote,
+            lines=account.lines,
+            actor=actor,
+            at=at,
+            summary="Sent after waiting.",
         )
-        order_recount(order=order)
+        order_recount(order=order, lines=account.lines)
     return _send(attempt, actor=actor, clock=clock, client=client)
 
 
@@ -346,9 +359,8 @@ def _send(
     return attempt_record(attempt=attempt, outcome=outcome, actor=actor, clock=clock)
 
 
-def _quote_again(refund: Refund, position: Position) -> Quote:
+def _quote_again(refund: Refund, position: Position, lines: Sequence[OrderLine]) -> Quote:
     """Quote what a refund asked for before; it must come to the same amount."""
-    lines = selectors.lines_of(refund.order)
     quote = position.quote(selectors.selection_of(refund, lines))
     if quote.total != refund.requested_amount:
         asked = format_money(refund.requested_amount or Decimal(0), refund.currency)

@@ -58,14 +58,20 @@ def orders_check(
     if not orders:
         return
     found = [*_orders_exceeded(orders), *_lines_exceeded(orders)]
-    subjects = {_subject(order.pk) for order in orders}
-    # A line's breach is found again by its order, so that one whose refunds are gone is cleared.
-    lines = Difference.objects.filter(
-        resolution="", kind=_KIND.LINE_EXCEEDED, order__in=[order.pk for order in orders]
-    ).values_list("subject", flat=True)
+    # What was found before is found again by its order, so that a line whose refunds are gone is
+    # cleared too.
+    before = Difference.objects.filter(
+        resolution="", kind__in=Difference.BREACHES, order__in=[order.pk for order in orders]
+    )
+    subjects = {
+        *before.order_by().values_list("subject", flat=True),
+        *(finding.subject for finding in found),
+    }
+    if not subjects:
+        return
     new = differences_record(
         found=found,
-        subjects={*subjects, *lines, *(finding.subject for finding in found)},
+        subjects=subjects,
         kinds=Difference.BREACHES,
         at=at,
         run=run,
@@ -148,9 +154,10 @@ def _every_order() -> Iterator[list[Order]]:
     while True:
         refunds = Refund.objects.filter(order__gt=last, submitted_at__isnull=False)
         ids = list(refunds.order_by("order_id").values_list("order_id", flat=True)[:_BATCH])
-        if not ids:
+        if ids:
+            yield list(Order.objects.filter(pk__in=set(ids)).order_by())
+        if len(ids) < _BATCH:
             return
-        yield list(Order.objects.filter(pk__in=set(ids)).order_by())
         last = ids[-1]
 
 
@@ -165,9 +172,10 @@ def _changed_since(moment: datetime) -> Iterator[list[Order]]:
             .order_by("updated_at", "pk")
             .values_list("updated_at", "pk", "order_id")[:_BATCH]
         )
-        if not rows:
+        if rows:
+            yield list(Order.objects.filter(pk__in={order for _, _, order in rows}).order_by())
+        if len(rows) < _BATCH:
             return
-        yield list(Order.objects.filter(pk__in={order for _, _, order in rows}).order_by())
         at, last, _ = rows[-1]
 
 
@@ -176,14 +184,13 @@ def _in_breach() -> Iterator[list[Order]]:
     last = 0
     while True:
         breaches = Difference.objects.filter(resolution="", kind__in=Difference.BREACHES)
-        ids = sorted(
-            set(
-                breaches.filter(order__gt=last)
-                .order_by("order_id")
-                .values_list("order_id", flat=True)[:_BATCH]
-            )
+        ids = list(
+            breaches.filter(order__gt=last)
+            .order_by("order_id")
+            .values_list("order_id", flat=True)[:_BATCH]
         )
-        if not ids:
+        if ids:
+            yield list(Order.objects.filter(pk__in=set(ids)).order_by())
+        if len(ids) < _BATCH:
             return
-        yield list(Order.objects.filter(pk__in=ids).order_by())
         last = ids[-1]

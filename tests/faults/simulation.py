@@ -20,7 +20,6 @@ from refunds.models import CHECK, Actor, Difference, Event, Order, Reconciliatio
 from refunds.money import smallest
 from refunds.options import LineSelection, Option, Position, Seen, Selection
 from refunds.salesforce.payloads import order_record
-from refunds.selectors import order_position
 from refunds.services.closeouts import closeout_begin
 from refunds.services.drafts import draft_choose, draft_create
 from refunds.services.events import event_process, event_store
@@ -174,7 +173,7 @@ def _order(world: World, place: int) -> Order:
 
 def _draft(world: World, step: Draft) -> None:
     order, user = _order(world, step.order), world.ground.reps[step.rep % 2]
-    selection = _selection(order_position(order), step)
+    selection = _selection(invariants.account_of(order.pk).position, step)
     if selection is None:
         return
     try:
@@ -190,7 +189,7 @@ def _choose(world: World, step: Choose) -> None:
     if drafted is None:
         return
     draft = Refund.objects.select_related("order").get(pk=drafted.pk)
-    selection = _selection(order_position(draft.order), step)
+    selection = _selection(invariants.account_of(draft.order_id).position, step)
     if selection is None:
         return
     try:
