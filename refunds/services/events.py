@@ -60,6 +60,10 @@ _WATERMARK = "events"
 _PAGE = 100
 
 
+#: Orders that were read a moment ago, by their ids at Digital River.
+_Orders = dict[str, Order]
+
+
 class OrderUnknownError(Exception):
     """An event is about an order that is not in the mirror (yet)."""
 
@@ -139,8 +143,9 @@ def events_process(
     _take_up_again(now)
     counts: dict[str, int] = {}
     away = 0
-    for event in islice(_due(now), limit):
-        away = 0 if _process(event, clock=clock, client=client) else away + 1
+    for event, orders in islice(_due(now), limit):
+        done = _process(event, clock=clock, client=client, orders=orders)
+        away = 0 if done else away + 1
         counts[str(event.state)] = counts.get(str(event.state), 0) + 1
         if away == _AWAY_IN_A_ROW:
             break
@@ -201,13 +206,18 @@ def _store_new(page: Iterable[payloads.Event], *, at: datetime) -> int:
     return len(told)
 
 
-def _due(now: datetime) -> Iterator[Event]:
-    """Return the events that are due, in the order they came, each once, however many there are."""
+def _due(now: datetime) -> Iterator[tuple[Event, _Orders]]:
+    """Return the events that are due, in the order they came, each once, however many there are.
+
+    With each come the orders that were read for others of its batch.
+    """
     due = Event.objects.filter(state=Event.State.WAITING, next_try_at__lte=now)
     last = 0
     while True:
         batch = list(due.filter(pk__gt=last).order_by("pk")[:_BATCH])
-        yield from batch
+        orders: _Orders = {}
+        for event in batch:
+            yield event, orders
         if len(batch) < _BATCH:
             return
         last = batch[-1].pk
@@ -221,12 +231,16 @@ def _take_up_again(at: datetime) -> None:
     ).update(state=Event.State.WAITING, next_try_at=at, tries=0)
 
 
-def _process(event: Event, *, clock: Clock, client: DigitalRiverClient) -> bool:
+def _process(
+    event: Event, *, clock: Clock, client: DigitalRiverClient, orders: _Orders | None = None
+) -> bool:
     """Process the event unless another one has it; returns False if Digital River is away."""
     if not _claim(event, at=clock()):
         return True
     try:
-        state, outcome = _act(event, clock=clock, client=client)
+        state, outcome = _act(
+            event, clock=clock, client=client, orders={} if orders is None else orders
+        )
     except OrderUnreadable as error:
         # However long Digital River is away, the event waits; not so where it says no.
         refused = isinstance(error.__cause__, Refused | NotSendable)
@@ -278,13 +292,16 @@ def _claim(event: Event, *, at: datetime) -> bool:
     return bool(taken)
 
 
-def _act(event: Event, *, clock: Clock, client: DigitalRiverClient) -> tuple[str, str]:
+def _act(
+    event: Event, *, clock: Clock, client: DigitalRiverClient, orders: _Orders
+) -> tuple[str, str]:
     """Do what the event asks for; returns its state and what was done."""
     takes = event.type in _TAKEN
     if not _is_for_us(event.type):
         return Event.State.IGNORED, "The desk does nothing about events of this type."
     told = payloads.read_event(event.body.encode())
-    order = _order_of(told)
+    # An order mostly has several events, and reading it anew brings this one up to date too.
+    order = orders.get(told.order_id) or _order_of(told)
     if order is None:
         if takes and told.order_id:
             raise OrderUnknownError
@@ -293,7 +310,7 @@ def _act(event: Event, *, clock: Clock, client: DigitalRiverClient) -> tuple[str
             if told.order_id
             else "It names no order that the desk knows."
         )
-    event.order = order
+    event.order = orders[order.digital_river_id] = order
     _look(order, event, clock=clock, client=client)
     if event.type == CHARGEBACK:
         return Event.State.PROCESSED, _charge_back(order, event, told, clock=clock)
