@@ -310,7 +310,9 @@ def _act(
             if told.order_id
             else "It names no order that the desk knows."
         )
-    event.order = orders[order.digital_river_id] = order
+    event.order = order
+    if told.order_id:
+        orders[told.order_id] = order
     _look(order, event, clock=clock, client=client)
     if event.type == CHARGEBACK:
         return Event.State.PROCESSED, _charge_back(order, event, told, clock=clock)

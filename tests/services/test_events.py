@@ -255,6 +255,22 @@ def test_refund_event_without_an_order_is_found_by_its_refund(desk: Desk) -> Non
     assert refund.state == Refund.State.SUCCEEDED
 
 
+def test_events_of_a_round_without_an_order_are_each_found_by_their_refund(desk: Desk) -> None:
+    refunds = [
+        desk.submit(desk.order(name), rep(), part("5.00"))
+        for name in ("worked_sample", "all_options")
+    ]
+    # Salesforce no longer names a Digital River order for the first.
+    Order.objects.filter(pk=refunds[0].order_id).update(digital_river_id="")
+    for refund in refunds:
+        store(desk, made_up("refund.pending", {"id": refund.digital_river_id}))
+
+    assert sweep(desk) == {"processed": 2}
+
+    found = Event.objects.order_by("pk").values_list("order_id", "refund_id")
+    assert list(found) == [(refund.order_id, refund.pk) for refund in refunds]
+
+
 def test_order_refunded_adopts_a_refund_made_elsewhere_once(desk: Desk, wire: Wire) -> None:
     order = desk.order("worked_sample")
     desk.clock.forward(minutes=1)
