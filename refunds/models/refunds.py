@@ -303,17 +303,18 @@ class Refund(Chained):
                 parts[Part(component, line_keys[line.order_line_id])] = getattr(line, column)
         return {part: amount for part, amount in parts.items() if amount}
 
-    def is_paid_by_another(self) -> bool:
-        """Tell whether an earlier attempt is on record by itself, and holds or gave the money.
+    def paying_instead(self) -> "models.QuerySet[Refund]":
+        """Return the refunds that hold or gave the money of an earlier attempt of this one.
 
-        It turned up at Digital River while a later attempt was on its way. As long as it neither
-        failed nor expired, sending this refund again would pay the customer twice.
+        Such an attempt turned up at Digital River while a later one was on its way, and is on
+        record by itself. As long as it neither failed nor expired, sending this refund again
+        would pay the customer twice.
         """
         made = self.attempts.exclude(digital_river_id="").values("digital_river_id")
         paying = Refund.objects.filter(state__in=[*self.HOLDING, self.State.SUCCEEDED])
         # The index has no rows without an id: unless that is said, the whole table is read.
         there = paying.filter(digital_river_id__in=made).exclude(digital_river_id="")
-        return there.exclude(pk=self.pk).exists()
+        return there.exclude(pk=self.pk)
 
     def move_to(
         self,

@@ -66,6 +66,16 @@ def refund_by_reference(reference: str) -> Refund:
     )
 
 
+def refund_paying_instead(refund: Refund) -> Refund | None:
+    """Return the refund that pays the customer although this one came to nothing, if there is one.
+
+    It stands for an earlier attempt that Digital River took after all.
+    """
+    if refund.state in Refund.HOLDING or refund.state == Refund.State.SUCCEEDED:
+        return None
+    return refund.paying_instead().order_by("pk").first()
+
+
 def refund_to_act_on(reference: str) -> Refund:
     """Return a submitted refund with its order alone. Raises ``Refund.DoesNotExist``."""
     return Refund.objects.select_related("order").get(

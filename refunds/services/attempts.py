@@ -222,7 +222,7 @@ def _take_error(refund: Refund, error: DigitalRiverError, *, at: datetime, actor
             settled_at=at,
             next_check_at=None,
         )
-    elif isinstance(error, RateLimited) and not refund.is_paid_by_another():
+    elif isinstance(error, RateLimited) and not refund.paying_instead().exists():
         refund.move_to(
             state.QUEUED,
             actor=actor,

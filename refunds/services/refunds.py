@@ -171,7 +171,7 @@ def refund_retry(
                 f"Refund {current.reference} is {current.get_state_display().lower()}, so it is "
                 "not sent again."
             )
-        if current.is_paid_by_another():
+        if current.paying_instead().exists():
             raise MoveForbidden(
                 f"Digital River took an earlier attempt of refund {current.reference} after all, "
                 "so it is not sent again: the customer would be paid twice. Ask a lead to look "

@@ -101,6 +101,7 @@ def confirm(request: DeskRequest, reference: str) -> HttpResponse:
     context = {
         "refund": refund,
         "order": refund.order,
+        "paying_instead": selectors.refund_paying_instead(refund),
         "storefront_address": settings.STOREFRONT_REFUND_URL,
         "steps": steps_of(refund),
         "current": 4,
