@@ -572,7 +572,9 @@ def test_race_of_two_machines_on_one_order(desk: Desk, sandbox: Sandbox) -> None
     # Both machines may tell of one that both submitted.
     [reference] = sent
     assert sum(told.values()) == MANY
-    assert told.keys() == {f"sent {reference}", "FiguresChanged"}
+    # A look may read the list before the one that was sent and the order after it: that one then
+    # counts twice until the next look, and ten seem more than what is left.
+    assert told.keys() - {"AmountInvalid"} == {f"sent {reference}", "FiguresChanged"}
     [theirs] = at_digital_river(desk, order)
     assert theirs["metadata"]["refundReference"] == f"{reference}-1"
     desk.clock.now = datetime.now(UTC)
