@@ -297,6 +297,7 @@ def test_refund_whose_earlier_attempt_pays_leads_to_that_one(
         page = as_rep.page(address)
         assert page.link(other.reference) == other.get_absolute_url()
         assert "Do not send this money again" in page.text
+        assert "The customer got no money" not in page.text
         assert "make another refund" not in page.text
         assert not page.root.all("div", id="customer-text")
         assert AGAIN not in page.buttons
@@ -323,7 +324,9 @@ def test_refund_that_digital_river_told_had_failed_and_was_paid_is_not_offered_a
     Refund.objects.filter(pk=made.refund.pk).update(refunded_amount=Decimal("5.40"))
     for address in (made.address, made.confirm):
         page = as_rep.page(address)
+        assert "which of them is so is not certain" in page.text
         assert "Do not send this money again until then" in page.text
+        assert "The customer got no money" not in page.text
         assert "make another refund" not in page.text
         text = page.root.one("div", id="customer-text").text
         assert text.startswith("We are looking into the refund for your order")
