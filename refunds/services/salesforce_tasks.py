@@ -23,7 +23,7 @@ from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
-from refunds import gateways, queue
+from refunds import gateways, queue, selectors
 from refunds.models import Refund, SalesforceTask
 from refunds.models.states import RefundState
 from refunds.money import ZERO, format_money
@@ -161,11 +161,17 @@ def _amount(refund: Refund) -> Decimal:
 def _fields(task: SalesforceTask) -> dict[str, object]:
     """Return the Task as Salesforce takes it; nothing of the customer is in it."""
     refund, state = task.refund, RefundState(task.refund_state)
+    meaning = [state.meaning]
+    if state == refund.state:
+        # Of a refund that was sent again since, these no longer say how it stands.
+        meaning.append(refund.failure_in_words)
+        if other := selectors.refund_paying_instead(refund):
+            meaning = [
+                f"Refund {other.reference} pays the customer: it is an earlier attempt of this one."
+            ]
     told = [
         f"{task.subject}.",
-        state.meaning,
-        # Of a refund that was sent again since, it no longer says why it failed.
-        refund.failure_in_words if state == refund.state else "",
+        *meaning,
         f"{refund.get_option_display()} of order {refund.order.order_number}, at the refund desk.",
     ]
     if settings.DESK_ADDRESS:

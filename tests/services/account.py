@@ -6,14 +6,18 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
+import simplejson
+
 from refunds.ledger import Component, Part
 from refunds.models import Order, Refund
 from refunds.money import smallest
+from refunds.options import Selection
 from refunds.selectors import lines_of, order_position
+from refunds.services.refunds import refund_retry
 from sandbox.faults import Fault, FaultKind
 from sandbox.store import Cursor
 from sandbox.wire import loads
-from tests.desk import Desk
+from tests.desk import Desk, rep
 
 ZERO = Decimal(0)
 LIVE = frozenset({"pending", "pending_information", "succeeded"})
@@ -22,6 +26,29 @@ LIVE = frozenset({"pending", "pending_information", "succeeded"})
 def spoil(desk: Desk, kind: FaultKind, **more: Any) -> None:
     """Let the next refund that is posted go wrong."""
     desk.sandbox.queue_fault(Fault(kind, method="POST", path="/refunds", **more))
+
+
+def taken_late(desk: Desk, order: Order, selection: Selection) -> tuple[Refund, Refund]:
+    """Return a refund that failed at its second attempt, and the one that its first one became.
+
+    The first was under way for so long that it counted as not sent.
+    """
+    spoil(desk, FaultKind.LOST_BEFORE)
+    refund = desk.submit(order, rep(), selection)
+    for seconds in (1, 61):
+        desk.clock.forward(seconds=seconds)
+        desk.refresh(order)
+    refund.refresh_from_db()
+    again = refund_retry(refund=refund, user=rep(), clock=desk.clock, client=desk.client)
+    desk.sandbox.fail_refund(again.digital_river_id, "account_closed")
+    first = refund.attempts.get(number=1)
+    body = simplejson.loads(first.request, use_decimal=True)
+    desk.client.create_refund(body, upstream_id=first.reference)
+    desk.clock.forward(seconds=1)
+    desk.refresh(order)
+    refund.refresh_from_db()
+    assert refund.state == Refund.State.FAILED
+    return refund, order.refunds.get(origin=Refund.Origin.ELSEWHERE)
 
 
 def unplug(desk: Desk, *, times: int = 1) -> None:

@@ -31,6 +31,7 @@ from refunds.services.sweeping import sweep
 from sandbox.salesforce.faults import Fault, FaultKind
 from sandbox.salesforce.organisation import Organisation
 from tests.desk import Desk, rep
+from tests.services.account import taken_late
 
 pytestmark = pytest.mark.django_db
 
@@ -270,6 +271,18 @@ def test_task_of_a_refund_that_failed_says_why(
 
     assert "The customer got no money." in told
     assert "The customer's card has expired or was cancelled." in told
+
+
+def test_task_of_a_refund_whose_earlier_attempt_pays_says_which_one_does(
+    desk: Desk, order: Order, organisation: Organisation, send: Sender
+) -> None:
+    refund, other = taken_late(desk, order, TEN)
+    assert send() == {"created": 1}
+
+    [made] = organisation.tasks()
+    assert made["Subject"] == f"Refund {refund.reference}: USD 10.00 failed"
+    assert f"Refund {other.reference} pays the customer" in made["Description"]
+    assert "got no money" not in made["Description"]
 
 
 def test_task_holds_nothing_of_the_customer(

@@ -6,16 +6,15 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-import simplejson
 from pytest_django import Settings
 
 from refunds.models import WEBHOOK, CreditMemo, Refund
 from refunds.options import Option, Selection
 from refunds.selectors import order_account
-from refunds.services.refunds import refund_retry
 from refunds.services.settlements import chargeback_take
 from sandbox.faults import parse_fault
 from tests.desk import Desk, rep
+from tests.services.account import taken_late
 from tests.views.pages import DeskClient, Page
 from tests.views.test_order_page import down
 from tests.views.wizard import at_digital_river
@@ -268,31 +267,11 @@ def test_relinked_refund_leads_to_the_one_it_is(desk: Desk, as_rep: DeskClient) 
     assert not page.root.all("div", id="customer-text")
 
 
-def taken_late(desk: Desk) -> tuple[Made, Refund]:
-    """Return a refund that failed at its second attempt, and the one that its first one became.
-
-    The first was under way for so long that it counted as not sent.
-    """
-    made = make(desk, STATE.UNKNOWN)
-    order = made.refund.order
-    for seconds in (1, 61):
-        desk.clock.forward(seconds=seconds)
-        desk.refresh(order)
-    sent = refund_retry(refund=made.now, user=rep(), clock=desk.clock, client=desk.client)
-    desk.sandbox.fail_refund(sent.digital_river_id, "account_closed")
-    first = made.now.attempts.get(number=1)
-    body = simplejson.loads(first.request, use_decimal=True)
-    desk.client.create_refund(body, upstream_id=first.reference)
-    desk.clock.forward(seconds=1)
-    desk.refresh(order)
-    assert made.now.state == STATE.FAILED
-    return made, order.refunds.get(origin=Refund.Origin.ELSEWHERE)
-
-
 def test_refund_whose_earlier_attempt_pays_leads_to_that_one(
     desk: Desk, as_rep: DeskClient
 ) -> None:
-    made, other = taken_late(desk)
+    refund, other = taken_late(desk, desk.order("worked_sample"), Selection(Option.SHIPPING))
+    made = Made(desk, refund)
     for address in (made.address, made.confirm):
         page = as_rep.page(address)
         assert page.link(other.reference) == other.get_absolute_url()
@@ -308,11 +287,11 @@ def test_refund_whose_earlier_attempt_pays_leads_to_that_one(
 def test_refund_is_offered_again_once_its_earlier_attempt_failed_too(
     desk: Desk, as_rep: DeskClient
 ) -> None:
-    made, other = taken_late(desk)
+    refund, other = taken_late(desk, desk.order("worked_sample"), Selection(Option.SHIPPING))
     desk.sandbox.fail_refund(other.digital_river_id, "account_closed")
     desk.clock.forward(seconds=1)
-    desk.refresh(made.refund.order)
-    page = as_rep.page(made.address)
+    desk.refresh(refund.order)
+    page = as_rep.page(refund.get_absolute_url())
     assert AGAIN in page.buttons
     assert "no money has moved" in page.root.one("div", id="customer-text").text
 
