@@ -5,7 +5,6 @@ the branch of the client's error tree; after no answer nothing is sent again, an
 Digital River's list settles it.
 """
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import simplejson
@@ -23,7 +22,7 @@ from refunds.digitalriver.errors import (
 )
 from refunds.models import Actor, Order, OrderLine, Refund, RefundAttempt
 from refunds.options import Quote
-from refunds.selectors import lines_of, order_account
+from refunds.selectors import OrderAccount, lines_of, order_account
 from refunds.services.orders import Clock, order_recount, refund_named
 from refunds.services.settlements import refund_adopt, refund_parts_save, refund_take
 
@@ -46,14 +45,15 @@ def attempt_start(
     *,
     refund: Refund,
     quote: Quote,
-    lines: Sequence[OrderLine],
+    account: OrderAccount,
     actor: Actor,
     at: datetime,
     summary: str,
 ) -> RefundAttempt:
     """First beat: write the refund as *submitting*, with its parts, attempt and lease.
 
-    The caller has the order's row lock and an open transaction; it sends after the commit.
+    Its money is held from then on. The caller has the order's row lock, behind which it read the
+    account, and an open transaction; it sends after the commit.
     """
     number = refund.attempts.count() + 1
     reference = f"{refund.reference}-{number}"
@@ -90,7 +90,8 @@ def attempt_start(
         draft_expires_at=None,
         next_check_at=lease_until,
     )
-    refund_parts_save(refund=refund, parts=quote.parts, lines=lines)
+    refund_parts_save(refund=refund, parts=quote.parts, lines=account.lines)
+    order_recount(order=account.order, lines=account.lines)
     return attempt
 
 

@@ -59,7 +59,6 @@ _WATERMARK = "events"
 #: Events that catching up stores at once.
 _PAGE = 100
 
-
 #: Orders that were read a moment ago, by their ids at Digital River.
 _Orders = dict[str, Order]
 
@@ -113,7 +112,7 @@ def event_process(
     What cannot be done now is tried again later; what keeps going wrong is *failed* and says why.
     """
     event = Event.objects.get(pk=event_id)
-    _process(event, clock=clock, client=client or digital_river())
+    _process(event, orders={}, clock=clock, client=client or digital_river())
     return event
 
 
@@ -144,7 +143,7 @@ def events_process(
     counts: dict[str, int] = {}
     away = 0
     for event, orders in islice(_due(now), limit):
-        done = _process(event, clock=clock, client=client, orders=orders)
+        done = _process(event, orders=orders, clock=clock, client=client)
         away = 0 if done else away + 1
         counts[str(event.state)] = counts.get(str(event.state), 0) + 1
         if away == _AWAY_IN_A_ROW:
@@ -231,16 +230,12 @@ def _take_up_again(at: datetime) -> None:
     ).update(state=Event.State.WAITING, next_try_at=at, tries=0)
 
 
-def _process(
-    event: Event, *, clock: Clock, client: DigitalRiverClient, orders: _Orders | None = None
-) -> bool:
+def _process(event: Event, *, orders: _Orders, clock: Clock, client: DigitalRiverClient) -> bool:
     """Process the event unless another one has it; returns False if Digital River is away."""
     if not _claim(event, at=clock()):
         return True
     try:
-        state, outcome = _act(
-            event, clock=clock, client=client, orders={} if orders is None else orders
-        )
+        state, outcome = _act(event, orders=orders, clock=clock, client=client)
     except OrderUnreadable as error:
         # However long Digital River is away, the event waits; not so where it says no.
         refused = isinstance(error.__cause__, Refused | NotSendable)
@@ -293,7 +288,7 @@ def _claim(event: Event, *, at: datetime) -> bool:
 
 
 def _act(
-    event: Event, *, clock: Clock, client: DigitalRiverClient, orders: _Orders
+    event: Event, *, orders: _Orders, clock: Clock, client: DigitalRiverClient
 ) -> tuple[str, str]:
     """Do what the event asks for; returns its state and what was done."""
     takes = event.type in _TAKEN

@@ -78,12 +78,11 @@ def refund_submit(
         attempt = attempt_start(
             refund=current,
             quote=quote,
-            lines=account.lines,
+            account=account,
             actor=actor,
             at=at,
             summary=f"Submitted for {format_money(quote.total, quote.currency)}.",
         )
-        order_recount(order=account.order, lines=account.lines)
     return _send(attempt, actor=actor, clock=clock, client=client)
 
 
@@ -189,12 +188,11 @@ def refund_retry(
         attempt = attempt_start(
             refund=current,
             quote=quote,
-            lines=account.lines,
+            account=account,
             actor=actor,
             at=at,
             summary="Sent again as a new attempt.",
         )
-        order_recount(order=order, lines=account.lines)
     return _send(attempt, actor=actor, clock=clock, client=client)
 
 
@@ -343,12 +341,11 @@ def _send_queued(
         attempt = attempt_start(
             refund=current,
             quote=quote,
-            lines=account.lines,
+            account=account,
             actor=actor,
             at=at,
             summary="Sent after waiting.",
         )
-        order_recount(order=order, lines=account.lines)
     return _send(attempt, actor=actor, clock=clock, client=client)
 
 

@@ -19,7 +19,7 @@ from refunds.models import Actor, HistoryEntry, Order, OrderLine, Refund, Refund
 from refunds.models.history import entry_append
 from refunds.models.refunds import LINE_PART_COLUMNS, ORDER_PART_COLUMNS, TOLD_BY_HISTORY
 from refunds.models.states import MOVES
-from refunds.money import ZERO, add, format_money, quantize, smallest
+from refunds.money import ZERO, add, format_money, quantize
 from refunds.options import DRAWS_ON, Option, Position
 from refunds.search_keys import search_key
 from refunds.selectors import OrderAccount
@@ -233,15 +233,12 @@ def _rebook(refund: Refund, told: payloads.Refund, lines: Sequence[OrderLine]) -
         return
     parts = refund.parts({line.pk: line.key for line in lines})
     if add(parts.values()) != refund.held_amount:
-        rebooked = _rebooked(refund, told, parts, lines)
+        rebooked = _rebooked(refund, told, parts)
         refund_parts_save(refund=refund, parts=rebooked, lines=lines)
 
 
 def _rebooked(
-    refund: Refund,
-    told: payloads.Refund,
-    parts: Mapping[Part, Decimal],
-    lines: Sequence[OrderLine],
+    refund: Refund, told: payloads.Refund, parts: Mapping[Part, Decimal]
 ) -> dict[Part, Decimal]:
     """Return the parts for another sum: by the items of the answer where it tells their amounts."""
     amounts = [item.refunded_amount if _has_succeeded(told) else item.amount for item in told.items]
@@ -255,11 +252,7 @@ def _rebooked(
                 for part, held in parts.items()
                 if part.component in components and line in (None, part.line)
             }
-            if not own:
-                # Nothing of it was booked so far; a line that is not the order's counts as well.
-                there = line is None or any(line == each.key for each in lines)
-                part = Part(components[0], line or "") if there else Part(Component.WHOLE)
-                own = {part: smallest(refund.currency)}
+            # What was booked in no part of it before goes on the whole order.
             for part, held in rescale(own, amount, refund.currency).items():
                 rebooked[part] = rebooked.get(part, ZERO) + held
         return rebooked

@@ -270,6 +270,24 @@ def test_refund_of_a_line_that_the_order_has_not_is_booked_on_the_whole_order(de
     assert refund.held_amount == Decimal("6.00")
 
 
+def test_refund_of_a_line_of_an_order_that_adds_up_to_nothing_known_stays_on_the_whole_order(
+    desk: Desk,
+) -> None:
+    order = desk.order("inconsistent")
+    item = lines_of(order)[0].digital_river_id
+    identifier = elsewhere(
+        desk, order, items=[{"itemId": item, "quantity": 1, "amount": Decimal("5.00")}]
+    )
+    order = desk.refresh(order)
+    desk.sandbox.succeed_refund(identifier, Decimal("4.00"))
+    desk.clock.forward(seconds=1)
+
+    order = desk.refresh(order)
+
+    assert parts_of_the_desk(order) == {Part(Component.WHOLE): 400}
+    check_settled(desk, order)
+
+
 def _of_two_lines(desk: Desk) -> tuple[Refund, Order]:
     order = desk.order("all_options")
     lines = tuple(
