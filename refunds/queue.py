@@ -12,7 +12,7 @@ from functools import lru_cache
 import structlog
 from celery import current_app
 from django.conf import settings
-from django.db import close_old_connections, connection, transaction
+from django.db import close_old_connections, transaction
 from django.utils.module_loading import import_string
 
 _logger = structlog.get_logger(__name__)
@@ -88,7 +88,7 @@ def _do_in_thread(task: str, arguments: tuple[int | str, ...]) -> None:
     try:
         _do(task, arguments)
     finally:
-        connection.close()
+        close_old_connections()
 
 
 @lru_cache(maxsize=1)

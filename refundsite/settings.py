@@ -391,20 +391,12 @@ if database["ENGINE"] == "django.db.backends.sqlite3":
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
     }
 else:
-    # https://docs.djangoproject.com/en/5.2/ref/databases/#connection-pool
-    database["CONN_MAX_AGE"] = 0
-    # After a restart of the database the pool's connections are dead: each is tried, one round
-    # trip, before a request gets it.
-    # https://docs.djangoproject.com/en/5.2/ref/settings/#conn-health-checks
+    # Each thread keeps its connection (docs/decisions.md says why there is no pool), for ten
+    # minutes, so that a moved or restarted server is not held on to for ever.
+    # https://docs.djangoproject.com/en/5.2/ref/databases/#persistent-connections
+    database["CONN_MAX_AGE"] = 600
+    # One that a restart of the database broke is replaced before a request uses it.
     database["CONN_HEALTH_CHECKS"] = True
-    database["OPTIONS"] = {
-        **database.get("OPTIONS", {}),
-        "pool": {
-            "min_size": 1,
-            "max_size": environment.whole_number("DATABASE_POOL_SIZE", 8, minimum=1),
-            "timeout": 10,
-        },
-    }
 DATABASES: dict[str, dict[str, Any]] = {"default": database}
 
 # https://docs.djangoproject.com/en/5.2/ref/settings/#default-auto-field

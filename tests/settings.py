@@ -63,7 +63,7 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
         "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;"
     )
 else:
-    # A pool outlives the test database that it is connected to.
-    DATABASES["default"]["OPTIONS"].pop("pool")
+    # A connection that a thread keeps would outlive the test database that it is connected to.
+    DATABASES["default"]["CONN_MAX_AGE"] = 0
     # No test's rows outlive a crash of the server: as with synchronous=OFF, commits need not wait.
-    DATABASES["default"]["OPTIONS"]["options"] = "-c synchronous_commit=off"
+    DATABASES["default"].setdefault("OPTIONS", {})["options"] = "-c synchronous_commit=off"

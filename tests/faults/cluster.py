@@ -44,6 +44,16 @@ class Cluster:
         log = str(self.directory / "log")
         self.run("pg_ctl", action, "-w", "-s", "-t", "30", "-l", log, "-D", self.data, *options)
 
+    def start(self) -> None:
+        """Start the server, and wait until it takes connections."""
+        # No crash of the machine is at stake; a commit still waits until it is written.
+        options = f"-p {self.port} -c listen_addresses={HOST} -c fsync=off -k {self.directory}"
+        self.control("start", "-o", options)
+
+    def crash(self) -> None:
+        """Stop the server as by a power cut."""
+        self.control("stop", "-m", "immediate")
+
     @property
     def data(self) -> str:
         """Where the cluster's files are."""
@@ -81,13 +91,11 @@ def cluster_at(programs: Path) -> Iterator[Cluster]:
         cluster.run(
             "initdb", "-D", cluster.data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "-N"
         )
-        # No crash of the machine is at stake; a commit still waits until it is written.
-        options = f"-p {cluster.port} -c listen_addresses={HOST} -c fsync=off -k {directory}"
-        cluster.control("start", "-o", options)
+        cluster.start()
         try:
             yield cluster
         finally:
-            cluster.control("stop", "-m", "immediate")
+            cluster.crash()
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 

@@ -559,7 +559,6 @@ def test_race_of_two_machines_on_one_order(desk: Desk, sandbox: Sandbox) -> None
         database=database_address(),
         ALLOW_SANDBOX="1",
         SANDBOX_STATE=str(sandbox.path),
-        DATABASE_POOL_SIZE="25",
         **QUICK_COMMITS,
     )
 
