@@ -13,7 +13,6 @@ from refunds.selectors.evidence import evidence_json, evidence_pack, evidence_su
 from refunds.selectors.mirror import MirrorState, mirror_state
 from refunds.selectors.orders import (
     FRESH_FOR,
-    REFUNDS_SHOWN,
     ComponentRow,
     LineRow,
     OrderView,
@@ -55,6 +54,7 @@ from refunds.selectors.reconciliation import (
     totals_view,
 )
 from refunds.selectors.refunds import (
+    REFUNDS_SHOWN,
     draft_by_reference,
     drafts_of,
     earlier_refunds_of_buyer,

@@ -8,6 +8,7 @@ from refunds.models import CloseOut, Refund
 from refunds.money import ZERO, format_money
 from refunds.options import Option, Quote, Selection
 from refunds.selectors.positions import OrderAccount
+from refunds.selectors.refunds import refund_paying_instead
 
 #: States of a refund that Digital River has not taken on, and may yet.
 NOT_TAKEN_ON = frozenset({Refund.State.QUEUED, Refund.State.SUBMITTING, Refund.State.UNKNOWN})
@@ -124,17 +125,20 @@ def closeout_view(close_out: CloseOut) -> CloseOutView:
     """Return what the page of a close-out shows; it has its refunds with it."""
     refunds = sorted(close_out.refunds.all(), key=lambda refund: refund.pk)
     submitted = [refund for refund in refunds if refund.submitted_at is not None]
-    trouble = next((each for each in submitted if each.state not in TAKEN_ON), None)
+    # One that came to nothing counts as what gives its money instead, where something does.
+    counted = [refund_paying_instead(refund) or refund for refund in submitted]
+    trouble = next((each for each in counted if each.state not in TAKEN_ON), None)
     label, (tone, icon) = close_out.get_state_display(), _LOOKS[close_out.state]
     if close_out.state == CloseOut.State.DONE:
-        sentence, following = _done(close_out, submitted, trouble)
+        sentence, following = _done(close_out, counted, trouble)
         if trouble is not None:
             label, tone, icon = "Something is left again", "warning", "exclamation-triangle"
     elif close_out.state == CloseOut.State.STOPPED:
-        sentence, following = close_out.outcome, ""
+        sentence, following = _stopped(close_out, submitted, counted)
     else:
         sentence, following = _running(close_out, refunds, trouble), ""
-    return CloseOutView(close_out, submitted[::-1], label, tone, icon, sentence, following, trouble)
+    shown = [*submitted, *(each for each in counted if each not in submitted)][::-1]
+    return CloseOutView(close_out, shown, label, tone, icon, sentence, following, trouble)
 
 
 _LOOKS = {
@@ -161,6 +165,21 @@ def _done(
         f"Nothing is left to refund on this order: {total} is on its way.",
         "Digital River sends the money, usually within 24 hours. This page tells should it fail.",
     )
+
+
+def _stopped(
+    close_out: CloseOut, submitted: Sequence[Refund], counted: Sequence[Refund]
+) -> tuple[str, str]:
+    for refund, now in zip(submitted, counted, strict=True):
+        # What was so when it stopped names the refund that came to nothing, and may be so no more.
+        if now.state in TAKEN_ON and refund.reference in close_out.outcome:
+            state = now.get_state_display().lower()
+            sentence = (
+                f"It stopped because refund {refund.reference} had come to nothing. Since then "
+                f"refund {now.reference} was taken on: it is {state} now."
+            )
+            return sentence, "open the order to see whether anything is left."
+    return close_out.outcome, ""
 
 
 def _running(close_out: CloseOut, refunds: Sequence[Refund], trouble: Refund | None) -> str:

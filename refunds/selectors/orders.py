@@ -14,9 +14,8 @@ from refunds.search_keys import search_key
 from refunds.selectors.closeouts import CloseOutPlan, closeout_plan
 from refunds.selectors.paging import Page, found_page, newest_page
 from refunds.selectors.positions import OrderAccount
+from refunds.selectors.refunds import REFUNDS_SHOWN
 
-#: How many refunds the order page shows before it leads to the list.
-REFUNDS_SHOWN = 25
 #: Older figures are read anew when a rep opens the order.
 FRESH_FOR = timedelta(minutes=1)
 

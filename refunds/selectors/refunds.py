@@ -7,9 +7,10 @@ from django.utils import timezone
 from refunds.models import HistoryEntry, Order, Refund, RefundLine, RefundReason, SalesforceTask
 from refunds.permissions import may_approve
 from refunds.search_keys import search_key
-from refunds.selectors.orders import REFUNDS_SHOWN
 from refunds.selectors.paging import Page, found_page, newest_page
 
+#: How many refunds a page that is not about them shows before it leads to the list.
+REFUNDS_SHOWN = 25
 #: Orders of one buyer that are looked at for earlier refunds.
 BUYERS_ORDERS = 50
 

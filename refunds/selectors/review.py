@@ -11,9 +11,9 @@ from refunds.models import OrderLine, Refund
 from refunds.models.refunds import LINE_PART_COLUMNS, ORDER_PART_COLUMNS
 from refunds.money import ZERO, format_money
 from refunds.options import Quote
-from refunds.selectors.orders import REFUNDS_SHOWN, component_rows
+from refunds.selectors.orders import component_rows
 from refunds.selectors.positions import OrderAccount, selection_of
-from refunds.selectors.refunds import earlier_refunds_of_buyer
+from refunds.selectors.refunds import REFUNDS_SHOWN, earlier_refunds_of_buyer
 
 #: A refund like another of the same order this recently may be a duplicate.
 LOOK_ALIKE_WITHIN = timedelta(days=1)

@@ -39,16 +39,22 @@ def taken_late(desk: Desk, order: Order, selection: Selection) -> tuple[Refund, 
         desk.clock.forward(seconds=seconds)
         desk.refresh(order)
     refund.refresh_from_db()
-    again = refund_retry(refund=refund, user=rep(), clock=desk.clock, client=desk.client)
-    desk.sandbox.fail_refund(again.digital_river_id, "account_closed")
+    refund_retry(refund=refund, user=rep(), clock=desk.clock, client=desk.client)
+    return first_taken_late(desk, refund)
+
+
+def first_taken_late(desk: Desk, refund: Refund) -> tuple[Refund, Refund]:
+    """Let a refund's second attempt fail and its first one turn up; returns what both became."""
+    refund.refresh_from_db()
+    desk.sandbox.fail_refund(refund.digital_river_id, "account_closed")
     first = refund.attempts.get(number=1)
     body = simplejson.loads(first.request, use_decimal=True)
     desk.client.create_refund(body, upstream_id=first.reference)
     desk.clock.forward(seconds=1)
-    desk.refresh(order)
+    desk.refresh(refund.order)
     refund.refresh_from_db()
     assert refund.state == Refund.State.FAILED
-    return refund, order.refunds.get(origin=Refund.Origin.ELSEWHERE)
+    return refund, refund.order.refunds.get(origin=Refund.Origin.ELSEWHERE)
 
 
 def unplug(desk: Desk, *, times: int = 1) -> None:

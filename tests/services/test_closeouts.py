@@ -18,7 +18,7 @@ from refunds.errors import (
 )
 from refunds.models import CloseOut, Grounds, Order, Refund, RefundReason
 from refunds.options import Option, Selection
-from refunds.selectors import closeout_of, closeout_plan, closeout_view, order_account
+from refunds.selectors import CloseOutView, closeout_of, closeout_plan, closeout_view, order_account
 from refunds.services.closeouts import (
     closeout_begin,
     closeout_call_off,
@@ -34,6 +34,7 @@ from tests.services.account import (
     at_digital_river,
     check_account,
     check_settled,
+    first_taken_late,
     spoil,
     unplug,
 )
@@ -79,6 +80,10 @@ def begin(
 
 def go_on(desk: Desk, close_out: CloseOut) -> CloseOut:
     return closeout_continue(close_out=close_out, clock=desk.clock, client=desk.client)
+
+
+def view_of(close_out: CloseOut) -> CloseOutView:
+    return closeout_view(closeout_of(close_out.order.order_number, close_out.pk))
 
 
 def sweep_round(desk: Desk) -> object:
@@ -645,19 +650,71 @@ def test_done_is_taken_back_on_its_page_when_the_refund_fails_later(desk: Desk) 
     order = desk.order("failing_card")
     close_out = begin(desk, order)
     assert close_out.state == CloseOut.State.DONE
-    view = closeout_view(closeout_of(order.order_number, close_out.pk))
+    view = view_of(close_out)
     assert (view.label, view.tone) == ("Nothing left", "good")
     assert view.sentence.endswith("is on its way.")
     desk.sandbox.settle_now()
     desk.refresh(order)
-    view = closeout_view(closeout_of(order.order_number, close_out.pk))
+    view = view_of(close_out)
     refund = close_out.refunds.get()
     assert (view.label, view.tone) == ("Something is left again", "warning")
     assert view.sentence.startswith(f"Refund {refund.reference} of it is failed now")
     assert view.trouble == refund
     refund_retry(refund=refund, user=rep(), clock=desk.clock, client=desk.client)
-    view = closeout_view(closeout_of(order.order_number, close_out.pk))
+    view = view_of(close_out)
     assert view.label == "Nothing left"
+
+
+def test_stopped_by_a_refund_that_was_sent_again_says_what_became_of_it(desk: Desk) -> None:
+    order = desk.order("worked_sample")
+    spoil(desk, FaultKind.CONNECTION_REFUSED)
+    close_out = begin(desk, order)
+    refund = close_out.refunds.get()
+    assert "no money has moved" in view_of(close_out).sentence
+    refund_retry(refund=refund, user=rep(), clock=desk.clock, client=desk.client)
+    view = view_of(close_out)
+    assert view.sentence == (
+        f"It stopped because refund {refund.reference} had come to nothing. Since then refund "
+        f"{refund.reference} was taken on: it is pending now."
+    )
+    assert view.next == "open the order to see whether anything is left."
+    assert view.trouble is None
+
+
+@pytest.mark.parametrize("stopped", [True, False], ids=["stopped", "done"])
+def test_refund_whose_earlier_attempt_pays_is_not_to_be_sent_again(
+    desk: Desk, stopped: bool
+) -> None:
+    order = desk.order("worked_sample")
+    spoil(desk, FaultKind.LOST_BEFORE)
+    close_out = begin(desk, order)
+    for seconds in (1, 61):
+        desk.clock.forward(seconds=seconds)
+        desk.refresh(order)
+    refund = close_out.refunds.get()
+    assert refund.state == State.NOT_SENT
+    if stopped:
+        assert go_on(desk, close_out).state == CloseOut.State.STOPPED
+    refund_retry(refund=refund, user=rep(), clock=desk.clock, client=desk.client)
+    if not stopped:
+        assert go_on(desk, close_out).state == CloseOut.State.DONE
+
+    refund, paying = first_taken_late(desk, refund)
+
+    view = view_of(close_out)
+    assert view.trouble is None
+    assert view.refunds == [paying, refund]
+    assert "send" not in view.sentence + view.next.removeprefix("Digital River sends")
+    if stopped:
+        assert view.sentence == (
+            f"It stopped because refund {refund.reference} had come to nothing. Since then "
+            f"refund {paying.reference} was taken on: it is pending now."
+        )
+    else:
+        assert view.label == "Nothing left"
+        assert view.sentence == (
+            "Nothing is left to refund on this order: USD 27.01 is on its way."
+        )
 
 
 def test_done_says_given_back_once_the_money_went(desk: Desk) -> None:
@@ -665,7 +722,7 @@ def test_done_says_given_back_once_the_money_went(desk: Desk) -> None:
     close_out = begin(desk, order)
     desk.sandbox.settle_now()
     desk.refresh(order)
-    view = closeout_view(closeout_of(order.order_number, close_out.pk))
+    view = view_of(close_out)
     assert view.sentence == "Nothing is left to refund on this order: USD 27.01 was given back."
     assert view.next == ""
 
@@ -820,7 +877,7 @@ def test_call_off_by_a_person_outside_the_set_is_refused(desk: Desk, wire: Wire)
 def test_view_of_a_running_one_says_what_it_waits_for(desk: Desk, wire: Wire) -> None:
     order = desk.order("worked_sample")
     close_out = killed(desk, wire, order, at_read=2)
-    view = closeout_view(closeout_of(order.order_number, close_out.pk))
+    view = view_of(close_out)
     assert view.is_running
     assert view.can_call_off
     assert view.sentence == "Its next refund is not sent yet."
@@ -829,7 +886,7 @@ def test_view_of_a_running_one_says_what_it_waits_for(desk: Desk, wire: Wire) ->
     spoil(desk, FaultKind.LOST_AFTER)
     desk.clock.forward(seconds=1)
     close_out = begin(desk, order)
-    view = closeout_view(closeout_of(order.order_number, close_out.pk))
+    view = view_of(close_out)
     assert "do not refund again" in view.sentence
     assert not view.can_call_off
 
