@@ -174,9 +174,10 @@ def _stopped(
         # What was so when it stopped names the refund that came to nothing, and may be so no more.
         if now.state in TAKEN_ON and refund.reference in close_out.outcome:
             state = now.get_state_display().lower()
+            taken = "it on" if now == refund else f"on refund {now.reference} in its place"
             sentence = (
                 f"It stopped because refund {refund.reference} had come to nothing. Since then "
-                f"refund {now.reference} was taken on: it is {state} now."
+                f"Digital River has taken {taken}: it is {state} now."
             )
             return sentence, "open the order to see whether anything is left."
     return close_out.outcome, ""

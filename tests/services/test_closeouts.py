@@ -674,8 +674,8 @@ def test_stopped_by_a_refund_that_was_sent_again_says_what_became_of_it(desk: De
     refund_retry(refund=refund, user=rep(), clock=desk.clock, client=desk.client)
     view = view_of(close_out)
     assert view.sentence == (
-        f"It stopped because refund {refund.reference} had come to nothing. Since then refund "
-        f"{refund.reference} was taken on: it is pending now."
+        f"It stopped because refund {refund.reference} had come to nothing. Since then Digital "
+        "River has taken it on: it is pending now."
     )
     assert view.next == "open the order to see whether anything is left."
     assert view.trouble is None
@@ -708,7 +708,7 @@ def test_refund_whose_earlier_attempt_pays_is_not_to_be_sent_again(
     if stopped:
         assert view.sentence == (
             f"It stopped because refund {refund.reference} had come to nothing. Since then "
-            f"refund {paying.reference} was taken on: it is pending now."
+            f"Digital River has taken on refund {paying.reference} in its place: it is pending now."
         )
     else:
         assert view.label == "Nothing left"

@@ -137,6 +137,30 @@ def test_customer_of_a_refund_that_came_to_nothing_is_told_that_no_money_moved(
     assert "no money has moved" in page.root.one("div", id="customer-text").text
 
 
+@pytest.mark.parametrize(
+    ("state", "first"),
+    [
+        (STATE.FAILED, ""),
+        (STATE.NOT_SENT, ""),
+        (STATE.EXPIRED, "once the customer can give bank details, "),
+    ],
+)
+def test_what_came_to_nothing_is_sent_again_only_where_it_can_be(
+    desk: Desk, as_rep: DeskClient, state: str, first: str
+) -> None:
+    made = make(desk, state)
+    another = "make another refund from the order."
+    assert f"Next: {first}send it again, or {another}" in as_rep.page(made.address).text
+    assert (
+        f"Next: {first}send it again from the refund’s page, or {another}"
+        in as_rep.page(made.confirm).text
+    )
+
+    # The desk cannot send again what somebody made elsewhere.
+    Refund.objects.filter(pk=made.refund.pk).update(origin=Refund.Origin.ELSEWHERE)
+    assert f"Next: {first}{another}" in as_rep.page(made.address).text
+
+
 def test_failure_is_told_in_plain_words(desk: Desk, as_rep: DeskClient) -> None:
     made = make(desk, STATE.FAILED)
     for address in (made.confirm, made.address):
