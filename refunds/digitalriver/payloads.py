@@ -219,7 +219,8 @@ class Event:
     ``object`` is the refund, charge, order or credit memo as it was when the event was sent, or
     empty; ``refund_from`` and ``order_from`` read it. ``order_id`` and ``refund_id`` are the ids
     it is about, empty where it does not say or says nonsense. ``chargeback_amount`` is in major
-    units, rounded to the object's currency where it names one; ``None`` where it is not told.
+    units of ``chargeback_currency``, or of the order's where that is empty; ``None`` where it is
+    not told.
     ``envelope`` is the whole event. Neither holds a token, a secret, or text that no database
     takes; both may hold customer data.
     """
@@ -233,6 +234,7 @@ class Event:
     refund_id: str
     credit_memo: CreditMemo | None
     chargeback_amount: Decimal | None
+    chargeback_currency: str
     envelope: _Fields
 
     @property
@@ -354,6 +356,7 @@ def event_from(raw: object) -> Event:
     envelope = _fields(_kept(raw), "event")
     subject = _fields(_fields(envelope.get("data"), "data").get("object"), "data.object")
     created = as_moment(envelope.get("createdTime"))
+    charged_back, currency = _charged_back(kind, subject)
     return Event(
         id=identifier,
         type=kind,
@@ -363,7 +366,8 @@ def event_from(raw: object) -> Event:
         order_id=_order_id(kind, subject),
         refund_id=_id_in(subject, "id") if kind.startswith("refund.") else "",
         credit_memo=_credit_memo(kind, subject),
-        chargeback_amount=_chargeback_amount(kind, subject),
+        chargeback_amount=charged_back,
+        chargeback_currency=currency,
         envelope=envelope,
     )
 
@@ -438,6 +442,9 @@ def _order_id(kind: str, subject: _Fields) -> str:
     """
     if subject.get("orderId") is not None:
         return _id_in(subject, "orderId")
+    order = subject.get("order")
+    if isinstance(order, Mapping):
+        return _id_in(order, "id")
     if kind.startswith("order.") and not _SIGNS_OF_AN_ORDER.isdisjoint(subject):
         return _id_in(subject, "id")
     return ""
@@ -450,27 +457,27 @@ def _credit_memo(kind: str, subject: _Fields) -> CreditMemo | None:
     return memo if memo.id else None
 
 
-def _chargeback_amount(kind: str, subject: _Fields) -> Decimal | None:
-    """Return what was charged back; no sample of that event is published, so names are guessed.
+def _charged_back(kind: str, subject: _Fields) -> tuple[Decimal | None, str]:
+    """Return what was charged back, and in which currency where that is said.
 
-    A whole order's ``amount`` would be something else, so it is not taken for it.
+    No sample of that event is published, so names are guessed. A whole order's ``amount`` would be
+    something else, so it is not taken for it.
     """
     if kind != "order.chargeback":
-        return None
+        return None, ""
     names = ["chargebackAmount", "chargedBackAmount"]
     if "totalAmount" not in subject:
         names.append("amount")
     told = next((subject[name] for name in names if subject.get(name) is not None), None)
+    currency = subject.get("currency")
+    currency = currency.strip().upper() if isinstance(currency, str) else ""
     try:
         amount = as_figure(told)
-        if not isinstance(amount, Decimal) or amount < 0:
-            return None
-        currency = subject.get("currency")
-        if isinstance(currency, str) and currency:
-            return quantize(amount, currency.strip().upper()) + ZERO
+        if not isinstance(amount, Decimal) or amount <= 0:
+            return None, currency
+        return (quantize(amount, currency) + ZERO if currency else amount), currency
     except (ValueError, RefundDeskError):
-        return None
-    return amount
+        return None, currency
 
 
 class _Amount(Wire):

@@ -67,6 +67,10 @@ class OrderUnknownError(Exception):
     """An event is about an order that is not in the mirror (yet)."""
 
 
+class OrderUnnamedError(Exception):
+    """An event that takes money from an order does not say from which."""
+
+
 def event_store(
     *, told: payloads.Event, body: str, source: Event.Source, clock: Clock = timezone.now
 ) -> tuple[Event | None, bool]:
@@ -238,11 +242,12 @@ def _process(event: Event, *, orders: _Orders, clock: Clock, client: DigitalRive
         state, outcome = _act(event, orders=orders, clock=clock, client=client)
     except OrderUnreadable as error:
         # However long Digital River is away, the event waits; not so where it says no.
-        refused = isinstance(error.__cause__, Refused | NotSendable)
-        final = refused and not isinstance(error.__cause__, KeyRefused)
+        cause = error.__cause__
+        final = isinstance(cause, Refused | NotSendable) and not isinstance(cause, KeyRefused)
+        why = f" ({type(cause).__name__})" if cause is not None else ""
         _put_back(
             event,
-            f"Digital River did not tell of its order ({type(error.__cause__).__name__}).",
+            f"Digital River did not tell of its order{why}.",
             at=clock(),
             most_tries=MOST_TRIES if final else None,
         )
@@ -256,6 +261,12 @@ def _process(event: Event, *, orders: _Orders, clock: Clock, client: DigitalRive
             # Without the order nobody misses its credit memo; a chargeback has taken money.
             at_last=Event.State.FAILED if event.type == CHARGEBACK else Event.State.IGNORED,
         )
+    except OrderUnnamedError:
+        outcome = (
+            "It does not say which order the customer's bank took money back from. Find it in "
+            "Digital River's Dashboard, and do not refund that money again."
+        )
+        _write(event, state=Event.State.FAILED, outcome=outcome, next_try_at=None)
     except Exception as error:
         _logger.exception("event.went_wrong", event_id=event.event_id, type=event.type)
         _put_back(
@@ -300,6 +311,8 @@ def _act(
     if order is None:
         if takes and told.order_id:
             raise OrderUnknownError
+        if event.type == CHARGEBACK:
+            raise OrderUnnamedError
         return Event.State.IGNORED, (
             "Its order is not in the mirror; it is read in full when it comes."
             if told.order_id
@@ -350,6 +363,7 @@ def _charge_back(order: Order, event: Event, told: payloads.Event, *, clock: Clo
                 order=locked,
                 account=selectors.order_account(locked),
                 amount=told.chargeback_amount,
+                currency=told.chargeback_currency,
                 created_at=told.created_time,
                 at=clock(),
                 actor=WEBHOOK,

@@ -344,24 +344,28 @@ def chargeback_take(
     order: Order,
     account: OrderAccount,
     amount: Decimal | None,
+    currency: str,
     created_at: datetime | None,
     at: datetime,
     actor: Actor,
 ) -> Refund:
     """Book what the customer's bank took back, so that it counts as refunded.
 
-    ``amount`` is in major units of the order's currency; where Digital River did not tell it, all
-    that was not given back before counts as taken: what is closed wrongly a lead can see, what is
-    paid twice is gone. The caller has the order's row lock.
+    ``amount`` is in major units of ``currency``, empty for the order's; where Digital River did
+    not tell it in the order's currency, all that was not given back before counts as taken: what
+    is closed wrongly a lead can see, what is paid twice is gone. The caller has the order's row
+    lock.
     """
+    if currency not in ("", order.currency):
+        amount = None
     ledger = account.position.ledger
     rest = max(ZERO, order.captured_amount - ledger.refunded - ledger.in_flight)
     taken = rest if amount is None else quantize(amount, order.currency)
     flag = ""
     if amount is None:
         flag = (
-            "Digital River did not say how much the customer's bank took back: all that was left "
-            "counts as taken. Compare the order in Digital River's Dashboard."
+            f"Digital River did not say how much {order.currency} the customer's bank took back: "
+            "all that was left counts as taken. Compare the order in Digital River's Dashboard."
         )
     elif taken > rest:
         flag = (

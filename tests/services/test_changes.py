@@ -267,6 +267,7 @@ def charged_back(scene: Scene) -> Iterator[str]:
             order=order,
             account=order_account(order),
             amount=Decimal("7.00"),
+            currency="",
             created_at=None,
             at=scene.desk.clock(),
             actor=WEBHOOK,

@@ -520,6 +520,49 @@ def test_chargeback_of_an_unknown_amount_takes_all_and_tells_a_lead(desk: Desk) 
     assert "did not say how much" in taken.flag
 
 
+def test_chargeback_in_another_currency_is_not_taken_at_its_figure(desk: Desk) -> None:
+    """KWD 20.00 is more than the whole order; taken for USD 20.00, it would leave USD 7.01."""
+    order = desk.order("worked_sample")
+    subject = {"orderId": order.digital_river_id, "amount": 20, "currency": "KWD"}
+
+    take(desk, made_up(CHARGEBACK, subject))
+
+    order.refresh_from_db()
+    assert order.left_amount == 0
+    assert "did not say how much USD the customer's bank took back" in Refund.objects.get().flag
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        {"id": "cb_1", "amount": 20, "currency": "USD"},
+        {"id": "cb_1", "orderId": "no such/id", "amount": 20, "currency": "USD"},
+    ],
+)
+def test_chargeback_that_names_no_order_waits_for_a_person(
+    desk: Desk, subject: dict[str, object]
+) -> None:
+    event = take(desk, made_up(CHARGEBACK, subject))
+    assert event.state == Event.State.FAILED
+    assert "Find it in Digital River's Dashboard" in event.outcome
+    assert event.next_try_at is None
+    # A new order in the mirror is not taken for it.
+    desk.order("worked_sample")
+    events_process(clock=desk.clock, client=desk.client)
+    event.refresh_from_db()
+    assert event.state == Event.State.FAILED
+
+
+def test_chargeback_that_holds_its_order_is_booked(desk: Desk) -> None:
+    order = desk.order("worked_sample")
+    take(
+        desk,
+        made_up(CHARGEBACK, {"id": "cb_1", "order": {"id": order.digital_river_id}, "amount": 20}),
+    )
+    order.refresh_from_db()
+    assert order.left_amount == Decimal("7.01")
+
+
 def test_chargeback_after_a_full_refund_tells_a_lead(desk: Desk) -> None:
     order = desk.order("worked_sample")
     settled(desk, desk.submit(order, rep(), WHOLE))

@@ -172,6 +172,7 @@ def test_chargeback_is_not_noted(desk: Desk, order: Order) -> None:
             order=order,
             account=order_account(order),
             amount=Decimal("5.00"),
+            currency="",
             created_at=None,
             at=desk.clock(),
             actor=CHECK,

@@ -344,6 +344,7 @@ def charged_back(desk: Desk) -> Refund:
         order=order,
         account=order_account(order),
         amount=None,
+        currency="",
         created_at=None,
         at=desk.clock(),
         actor=WEBHOOK,
