@@ -133,6 +133,8 @@ class Refund(Chained):
     )
     #: When a reconciliation last found it at Digital River.
     reconciled_at = models.DateTimeField(null=True, blank=True)
+    #: The settled state that Digital River told after another one; empty where it did not.
+    told_otherwise = models.CharField(max_length=24, choices=RefundState, blank=True)
     #: What a lead should look at; empty when all is as it should be.
     flag = models.CharField(max_length=500, blank=True)
 
@@ -255,6 +257,13 @@ class Refund(Chained):
             # Digital River may have contradicted itself and paid one that it told had failed.
             and not self.refunded_amount
         )
+
+    @property
+    def is_contradicted(self) -> bool:
+        """Whether Digital River told both that it was paid and that it came to nothing."""
+        if self.state == self.State.SUCCEEDED:
+            return bool(self.told_otherwise)
+        return bool(self.refunded_amount)
 
     @property
     def can_cancel(self) -> bool:

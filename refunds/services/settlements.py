@@ -147,6 +147,9 @@ def refund_take(
     if flag != refund.flag:
         changes["flag"] = flag
         _logger.warning("refund.flagged", reference=refund.reference)
+    otherwise = state if _contradicts(refund, state) else ""
+    if otherwise != refund.told_otherwise:
+        changes["told_otherwise"] = otherwise
     if state != refund.state and state in MOVES[refund.state]:
         settled = state in _SETTLED
         changes["settled_at"] = at if settled else None
@@ -215,12 +218,17 @@ def _remarks(refund: Refund, told: payloads.Refund) -> list[str]:
             f"Digital River gave back {format_money(told.refunded_amount, refund.currency)} "
             f"of {format_money(expected, refund.currency)}."
         )
-    if state in _SETTLED and state != refund.state and state not in MOVES[refund.state]:
+    if _contradicts(refund, state):
         remarks.append(
             f"Digital River now shows it as {state.label.lower()}, after it was "
             f"{Refund.State(refund.state).label.lower()}."
         )
     return remarks
+
+
+def _contradicts(refund: Refund, state: Refund.State) -> bool:
+    """Tell whether Digital River now tells another end of a refund than it told before."""
+    return state in _SETTLED and state != refund.state and state not in MOVES[refund.state]
 
 
 def _has_succeeded(told: payloads.Refund) -> bool:

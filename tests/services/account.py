@@ -57,6 +57,12 @@ def first_taken_late(desk: Desk, refund: Refund) -> tuple[Refund, Refund]:
     return refund, refund.order.refunds.get(origin=Refund.Origin.ELSEWHERE)
 
 
+def edit_sandbox(desk: Desk, sql: str, *parameters: object) -> None:
+    """Change what the stand-in keeps, as no processor should."""
+    with desk.sandbox._writing() as connection:
+        assert connection.execute(sql, parameters).rowcount == 1
+
+
 def unplug(desk: Desk, *, times: int = 1) -> None:
     """Let the next reads find nobody."""
     desk.sandbox.queue_fault(Fault(FaultKind.CONNECTION_REFUSED, method="GET", times=times))

@@ -45,7 +45,7 @@ from sandbox.faults import Fault, FaultKind
 from sandbox.orders import Line, PastRefund, make_order
 from sandbox.shop import SHOWCASE
 from tests.desk import Desk, lead, rep
-from tests.services.account import check_account, check_settled, spoil
+from tests.services.account import check_account, check_settled, edit_sandbox, spoil
 from tests.services.wire import KilledError, Wire, kill
 
 pytestmark = pytest.mark.django_db
@@ -103,12 +103,6 @@ def made_elsewhere(desk: Desk, order: Order, amount: str) -> str:
     """Make a refund in the Dashboard; returns Digital River's id."""
     ask = RefundAsk(order.digital_river_id, order.currency, amount=Decimal(amount))
     return str(desk.sandbox.create_refund(ask)["id"])
-
-
-def edit_sandbox(desk: Desk, sql: str, *parameters: object) -> None:
-    """Change what the stand-in keeps, as no processor should."""
-    with desk.sandbox._writing() as connection:
-        assert connection.execute(sql, parameters).rowcount == 1
 
 
 # -- what is healed --------------------------------------------------------------------------------

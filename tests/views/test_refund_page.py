@@ -12,9 +12,9 @@ from refunds.models import WEBHOOK, CreditMemo, Refund
 from refunds.options import Option, Selection
 from refunds.selectors import order_account
 from refunds.services.settlements import chargeback_take
-from sandbox.faults import parse_fault
+from sandbox.faults import FaultKind, parse_fault
 from tests.desk import Desk, rep
-from tests.services.account import taken_late
+from tests.services.account import edit_sandbox, spoil, taken_late
 from tests.views.pages import DeskClient, Page
 from tests.views.test_order_page import down
 from tests.views.wizard import at_digital_river
@@ -135,6 +135,44 @@ def test_customer_of_a_refund_that_came_to_nothing_is_told_that_no_money_moved(
 ) -> None:
     page = as_rep.page(make(desk, state).address)
     assert "no money has moved" in page.root.one("div", id="customer-text").text
+
+
+def test_success_that_digital_river_takes_back_is_not_told_as_certain(
+    desk: Desk, as_rep: DeskClient
+) -> None:
+    made = make(desk, STATE.SUCCEEDED)
+    change = "UPDATE refunds SET state = ?, refunded = ? WHERE id = ?"
+
+    edit_sandbox(desk, change, "failed", 0, made.refund.digital_river_id)
+    desk.refresh(made.refund.order)
+
+    assert made.now.state == STATE.SUCCEEDED
+    for address in (made.confirm, made.address):
+        page = as_rep.page(address)
+        assert "Digital River told both" in page.text
+        assert "Next: a lead compares it with Digital River’s Dashboard" in page.text
+        assert "Digital River has sent the money back" not in page.text
+        told = page.root.one("div", id="customer-text").text
+        assert told.strip().startswith("We are looking into the refund for your order")
+
+    edit_sandbox(desk, change, "succeeded", 540, made.refund.digital_river_id)
+    desk.refresh(made.refund.order)
+
+    page = as_rep.page(made.address)
+    assert "Digital River has sent the money back" in page.text
+    assert "We have refunded USD 5.40" in page.root.one("div", id="customer-text").text
+
+
+@pytest.mark.parametrize("state", [STATE.PENDING, STATE.PENDING_INFORMATION])
+def test_customer_is_told_the_amount_that_digital_river_took_on(
+    desk: Desk, as_rep: DeskClient, state: str
+) -> None:
+    spoil(desk, FaultKind.OTHER_AMOUNT, amount=Decimal("4.00"))
+    refund = desk.submit(desk.order("worked_sample"), rep(), Selection(Option.SHIPPING))
+    Refund.objects.filter(pk=refund.pk).update(state=state)
+    told = as_rep.page(f"/refunds/{refund.reference}/").root.one("div", id="customer-text").text
+    assert "USD 4.00" in told
+    assert "USD 5.40" not in told
 
 
 @pytest.mark.parametrize(
