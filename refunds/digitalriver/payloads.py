@@ -16,7 +16,7 @@ https://docs.digitalriver.com/digital-river-api/order-management/events-and-webh
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from types import MappingProxyType
@@ -181,6 +181,32 @@ class Refund:
         if not amounts or len(known) < len(amounts):
             return None
         return sum(known, ZERO)
+
+    def counted_in(self, currency: str) -> "Refund":
+        """Return it with figures that an account in this currency can count.
+
+        Digital River refunds an order in the order's currency; should it ever tell another one,
+        the figures are rounded to this one's minor units, and ``currency`` still says so.
+        """
+        if self.currency == currency:
+            return self
+
+        def rounded(amount: Decimal | None) -> Decimal | None:
+            return None if amount is None else quantize(amount, currency)
+
+        return replace(
+            self,
+            amount=rounded(self.amount),
+            refunded_amount=quantize(self.refunded_amount, currency),
+            items=tuple(
+                replace(
+                    item,
+                    amount=rounded(item.amount),
+                    refunded_amount=quantize(item.refunded_amount, currency),
+                )
+                for item in self.items
+            ),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -731,7 +757,7 @@ def _refund(wire: _Refund) -> Refund:
     token = wire.token_information or _TokenInformation()
     metadata = redacted(wire.metadata)
     reference = wire.metadata.get(REFERENCE_KEY)
-    return Refund(
+    refund = Refund(
         id=wire.id,
         order_id=wire.order_id,
         currency=currency,
@@ -760,6 +786,10 @@ def _refund(wire: _Refund) -> Refund:
         metadata=MappingProxyType(metadata if isinstance(metadata, dict) else {}),
         live_mode=wire.live_mode,
     )
+    if wire.refunded_amount is None and wire.state == "succeeded":
+        # Not told is not nothing: what succeeded gave what was asked for, unless it says otherwise.
+        return replace(refund, refunded_amount=refund.requested_amount or ZERO)
+    return refund
 
 
 _PLAIN_WORDS: Final[Mapping[str, str]] = MappingProxyType(

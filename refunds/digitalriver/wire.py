@@ -26,6 +26,8 @@ IDENTIFIER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 _LARGEST_COUNT: Final = 1_000_000_000
 _LARGEST_FIGURE: Final = Decimal(10) ** 15
 _LONGEST_NUMBER: Final = 64
+#: As long as the columns that hold ids.
+_LONGEST_ID: Final = 128
 #: What opens something to whoever holds it.
 _SECRETS: Final = frozenset({"tokenInformation", "token", "clientSecret"})
 
@@ -111,7 +113,7 @@ def _identifier(value: object) -> object:
     text = _text(value)
     if text == "":
         raise ValueError("is missing")
-    if isinstance(text, str) and len(text) > 255:
+    if isinstance(text, str) and len(text) > _LONGEST_ID:
         raise ValueError("is too long")
     return text
 

@@ -23,8 +23,13 @@ from refunds.digitalriver.errors import (
 from refunds.models import Actor, Order, OrderLine, Refund, RefundAttempt
 from refunds.options import Quote
 from refunds.selectors import OrderAccount, lines_of, order_account
-from refunds.services.orders import Clock, order_recount, refund_named
-from refunds.services.settlements import refund_adopt, refund_parts_save, refund_take
+from refunds.services.orders import MAY_TURN_UP, Clock, order_recount, refund_named
+from refunds.services.settlements import (
+    refund_adopt,
+    refund_give_way,
+    refund_parts_save,
+    refund_take,
+)
 
 _logger = structlog.get_logger(__name__)
 
@@ -169,6 +174,8 @@ def _take_answer(
 ) -> None:
     """Take on the refund that Digital River made, which may have been found on its list before."""
     told, flag = created.refund, ""
+    if not attempt.is_overtaken():
+        _take_over(refund, told.id, at=at, actor=actor)
     known: Refund | None = refund
     moved_on = refund.state != Refund.State.SUBMITTING or refund.digital_river_id
     if moved_on or attempt.is_overtaken():
@@ -193,6 +200,33 @@ def _take_answer(
         at=at,
         actor=actor,
         request_id=created.request_id,
+    )
+
+
+def _take_over(refund: Refund, identifier: str, *, at: datetime, actor: Actor) -> None:
+    """Take the place of a row that was taken for a refund made elsewhere, if there is one.
+
+    A look at Digital River's list while the call was under way adopts it where the list does not
+    show our reference. The answer is certain: it is this refund.
+    """
+    if refund.digital_river_id or refund.state not in MAY_TURN_UP:
+        return
+    outside = (
+        Refund.objects.select_for_update()
+        .filter(digital_river_id=identifier, origin=Refund.Origin.ELSEWHERE)
+        .first()
+    )
+    if outside is None:
+        return
+    if outside.listed:
+        Refund.objects.filter(pk=refund.pk).update(listed=True)
+        refund.listed = True
+    refund_give_way(
+        outside=outside,
+        own=refund,
+        at=at,
+        actor=actor,
+        summary=f"Relinked: Digital River's answer says that it is refund {refund.reference}.",
     )
 
 

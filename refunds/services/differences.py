@@ -22,9 +22,7 @@ from refunds.errors import DifferenceUnresolved
 from refunds.ledger import rescale
 from refunds.models import (
     Actor,
-    CreditMemo,
     Difference,
-    Event,
     Order,
     OrderLine,
     ReconciliationRun,
@@ -34,7 +32,7 @@ from refunds.money import ZERO, add, format_money
 from refunds.permissions import require_approve
 from refunds.services.orders import Clock, order_recount, order_refresh
 from refunds.services.salesforce_tasks import salesforce_task_add
-from refunds.services.settlements import history_add, next_look, refund_parts_save
+from refunds.services.settlements import history_add, next_look, refund_give_way, refund_parts_save
 
 _logger = structlog.get_logger(__name__)
 
@@ -298,18 +296,12 @@ def _relink(
         )
     }
     state, settled = given.state, given.state in _SETTLED
-    given.move_to(
-        Refund.State.RELINKED,
-        actor=actor,
+    refund_give_way(
+        outside=given,
+        own=own,
         at=at,
+        actor=actor,
         summary=f"Relinked: it is refund {own.reference} of this desk.",
-        relinked_to=own,
-        digital_river_id="",
-        digital_river_key="",
-        refunded_amount=ZERO,
-        settled_at=at,
-        next_check_at=None,
-        flag="",
     )
     own.move_to(
         state,
@@ -333,8 +325,6 @@ def _relink(
         attempt.digital_river_id = taken["digital_river_id"]
         attempt.outcome = f"Relinked by a lead to Digital River's {taken['digital_river_id']}."
         attempt.save(update_fields=["digital_river_id", "outcome"])
-    Event.objects.filter(refund=given).update(refund=own)
-    CreditMemo.objects.filter(refund=given).update(refund=own)
 
 
 def _require_same(given: Refund, own: Refund) -> None:

@@ -167,7 +167,9 @@ def _take_figures(order: Order, told: payloads.Order, read_at: datetime) -> list
     if order.refreshed_at is not None and order.refreshed_at > read_at:
         return lines
     changes = _differences(order, _order_figures(told))
-    _update(order, changes | {"refreshed_at": read_at})
+    # Until it is worked out anew: what is left never stands above what was captured.
+    left = min(order.left_amount, told.captured_amount)
+    _update(order, changes | {"refreshed_at": read_at, "left_amount": left})
     items = {item.id: item for item in told.items}
     changed, columns = [], set[str]()
     for line in lines:
@@ -269,7 +271,7 @@ def _take_refunds(
 #: States of a refund at Digital River in which it moved no money and never will.
 _GAVE_NOTHING = frozenset({Refund.State.FAILED, Refund.State.EXPIRED})
 #: States in which a refund of ours may still be matched with one at Digital River.
-_MAY_TURN_UP = frozenset({Refund.State.SUBMITTING, Refund.State.UNKNOWN, Refund.State.NOT_SENT})
+MAY_TURN_UP = frozenset({Refund.State.SUBMITTING, Refund.State.UNKNOWN, Refund.State.NOT_SENT})
 
 
 def refund_named(
@@ -285,7 +287,7 @@ def refund_named(
     # The attempt that came after is on its way, or may be: the refund's state speaks of that one.
     in_doubt = refund.state != Refund.State.NOT_SENT and attempt.is_overtaken()
     may_be_this = not refund.digital_river_id and not superseded and not in_doubt
-    is_this = refund.state in _MAY_TURN_UP and may_be_this
+    is_this = refund.state in MAY_TURN_UP and may_be_this
     if is_this or not attempt.digital_river_id:
         attempt.digital_river_id = told.id
         attempt.outcome = f"Found at Digital River as {told.id}."
@@ -320,7 +322,8 @@ def _could_be_ours(
     for refund in ours:
         attempt = latest.get(refund.pk)
         if (
-            refund.state == Refund.State.UNKNOWN
+            refund.state in _LOOKED_FOR
+            and not refund.digital_river_id
             and attempt is not None
             and not told.reference
             and told.requested_amount == refund.requested_amount

@@ -15,10 +15,20 @@ from django.db import IntegrityError, transaction
 
 from refunds.digitalriver import payloads
 from refunds.ledger import FEES, Component, Part, rescale
-from refunds.models import Actor, HistoryEntry, Order, OrderLine, Refund, RefundAttempt, RefundLine
+from refunds.models import (
+    Actor,
+    CreditMemo,
+    Event,
+    HistoryEntry,
+    Order,
+    OrderLine,
+    Refund,
+    RefundAttempt,
+    RefundLine,
+)
 from refunds.models.history import entry_append
 from refunds.models.refunds import LINE_PART_COLUMNS, ORDER_PART_COLUMNS, TOLD_BY_HISTORY
-from refunds.models.states import MOVES
+from refunds.models.states import MOVES, RefundState
 from refunds.money import ZERO, add, format_money, quantize
 from refunds.options import DRAWS_ON, Option, Position
 from refunds.search_keys import search_key
@@ -140,6 +150,7 @@ def refund_take(
     An amount other than the one the rep was shown, a success after we had written the refund off
     and a state that contradicts a settled one are flagged for a lead.
     """
+    told = told.counted_in(refund.currency)
     changes = _changes_told(refund, told)
     remarks = [each for each in _remarks(refund, told) if each not in refund.flag]
     state = Refund.State(told.state)
@@ -211,7 +222,7 @@ def _remarks(refund: Refund, told: payloads.Refund) -> list[str]:
             f"{format_money(asked, refund.currency)} was asked for."
         )
     if told.currency != refund.currency:
-        remarks.append(f"Digital River shows this refund in {told.currency}.")
+        remarks.append(_other_currency(told))
     expected = asked if accepted is None else accepted
     if _has_succeeded(told) and expected is not None and told.refunded_amount != expected:
         remarks.append(
@@ -226,7 +237,11 @@ def _remarks(refund: Refund, told: payloads.Refund) -> list[str]:
     return remarks
 
 
-def _contradicts(refund: Refund, state: Refund.State) -> bool:
+def _other_currency(told: payloads.Refund) -> str:
+    return f"Digital River shows this refund in {told.currency}."
+
+
+def _contradicts(refund: Refund, state: RefundState) -> bool:
     """Tell whether Digital River now tells another end of a refund than it told before."""
     return state in _SETTLED and state != refund.state and state not in MOVES[refund.state]
 
@@ -300,6 +315,9 @@ def refund_adopt(
     flag: str = "",
 ) -> Refund:
     """Record a refund that Digital River lists and the desk did not make, so that it counts."""
+    if told.currency != order.currency:
+        flag = f"{flag} {_other_currency(told)}".strip()
+        told = told.counted_in(order.currency)
     option = _OPTION_OF_TYPE.get(told.type, Option.COMPLETE_ORDER)
     if told.items:
         types = {item.type for item in told.items}
@@ -315,7 +333,7 @@ def refund_adopt(
         origin=Refund.Origin.ELSEWHERE,
         option=option,
         state=told.state,
-        currency=told.currency,
+        currency=order.currency,
         requested_amount=add(parts.values()),
         accepted_amount=add(parts.values()),
         refunded_amount=told.refunded_amount if _has_succeeded(told) else ZERO,
@@ -345,6 +363,31 @@ def refund_adopt(
         details={name: getattr(refund, name) for name in TOLD_BY_HISTORY if getattr(refund, name)},
     )
     return refund
+
+
+def refund_give_way(
+    *, outside: Refund, own: Refund, at: datetime, actor: Actor, summary: str
+) -> None:
+    """Let a row that was taken for a refund made elsewhere give way to the desk's own that it is.
+
+    It is *relinked*: it holds nothing and names the other one, which gets what Digital River told
+    of it. The caller has the order's row lock, and moves Digital River's id.
+    """
+    outside.move_to(
+        Refund.State.RELINKED,
+        actor=actor,
+        at=at,
+        summary=summary,
+        relinked_to=own,
+        digital_river_id="",
+        digital_river_key="",
+        refunded_amount=ZERO,
+        settled_at=at,
+        next_check_at=None,
+        flag="",
+    )
+    Event.objects.filter(refund=outside).update(refund=own)
+    CreditMemo.objects.filter(refund=outside).update(refund=own)
 
 
 def chargeback_take(

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import httpx
 import pytest
@@ -687,3 +688,79 @@ def test_amounts_are_sent_with_the_decimals_of_their_currency(
     desk.submit(desk.order(case), rep(), Selection(Option.COMPLETE_ORDER, Decimal(amount)))
 
     assert str(wire.bodies[0]["amount"]) == written
+
+
+# -- a list that does not show our reference -------------------------------------------------------
+
+
+def nameless(told: dict[str, Any]) -> None:
+    """Let Digital River's list show a refund without the reference it was sent with."""
+    told.pop("metadata", None)
+
+
+def settle_looks(desk: Desk, order: Order) -> None:
+    """Look until whatever is not there counts as not sent."""
+    for seconds in (130, 61, 61):
+        desk.clock.forward(seconds=seconds)
+        desk.refresh(order)
+
+
+def test_answer_takes_over_what_a_look_adopted_while_the_call_was_under_way(
+    desk: Desk, wire: Wire
+) -> None:
+    order = desk.order("worked_sample")
+    wire.retell_listed = nameless
+
+    def look() -> None:
+        desk.refresh(order)
+
+    wire.after_post = look
+    refund = desk.submit(order, rep(), PART)
+
+    assert refund.state == State.PENDING
+    adopted = order.refunds.get(origin=Refund.Origin.ELSEWHERE)
+    assert (adopted.state, adopted.relinked_to, adopted.flag) == (State.RELINKED, refund, "")
+    assert adopted.digital_river_id == ""
+    assert adopted.held_amount == 0
+    settle_looks(desk, order)
+    refund.refresh_from_db()
+    assert refund.digital_river_id
+    assert not refund.can_retry
+    check_account(desk, order)
+    assert len(at_digital_river(desk, order)) == 1
+
+
+def test_late_answer_takes_over_what_a_look_adopted(desk: Desk, wire: Wire) -> None:
+    order = desk.order("worked_sample")
+    wire.retell_listed = nameless
+
+    def look_when_the_lease_is_over() -> None:
+        desk.clock.forward(seconds=lease_length().total_seconds() + 1)
+        desk.refresh(order)
+
+    wire.after_post = look_when_the_lease_is_over
+    refund = desk.submit(order, rep(), PART)
+
+    assert refund.digital_river_id
+    assert refund.state in {State.PENDING, State.SUCCEEDED}
+    assert order.refunds.get(origin=Refund.Origin.ELSEWHERE).relinked_to == refund
+    check_account(desk, order)
+
+
+def test_adopted_while_ours_was_being_sent_is_flagged_when_no_answer_comes(
+    desk: Desk, wire: Wire
+) -> None:
+    order = desk.order("worked_sample")
+    wire.retell_listed = nameless
+
+    def look_then_lose() -> None:
+        desk.refresh(order)
+        raise httpx.ReadTimeout("lost")
+
+    wire.after_post = look_then_lose
+    refund = desk.submit(order, rep(), PART)
+    assert refund.state == State.UNKNOWN
+    settle_looks(desk, order)
+    refund.refresh_from_db()
+    assert refund.state == State.NOT_SENT
+    assert refund.reference in order.refunds.get(origin=Refund.Origin.ELSEWHERE).flag

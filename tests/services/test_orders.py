@@ -426,3 +426,21 @@ def test_order_refresh_holds_what_digital_river_does_not_list_yet(desk: Desk, wi
     check_account(desk, order)
     desk.clock.forward(minutes=10)
     check_settled(desk, desk.refresh(order))
+
+
+@pytest.mark.parametrize("captured", [Decimal("12.00"), None])
+def test_order_of_which_less_is_captured_than_was_left_is_read_all_the_same(
+    desk: Desk, wire: Wire, captured: Decimal | None
+) -> None:
+    order = desk.order("worked_sample")
+    refund = desk.submit(order, rep(), Selection(Option.COMPLETE_ORDER, Decimal("10.00")))
+    desk.sandbox.settle_now()
+    desk.clock.forward(minutes=10)
+
+    wire.retell_order = lambda told: told.update(capturedAmount=captured)
+    order = desk.refresh(order)
+
+    assert order.captured_amount == (captured or 0)
+    assert order.left_amount <= order.captured_amount
+    refund.refresh_from_db()
+    assert refund.state == Refund.State.SUCCEEDED

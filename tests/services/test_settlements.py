@@ -22,6 +22,7 @@ from tests.services.account import (
     parts_at_digital_river,
     parts_of_the_desk,
 )
+from tests.services.wire import Wire
 
 pytestmark = pytest.mark.django_db
 
@@ -331,3 +332,52 @@ def test_next_look_is_soon_at_first_and_at_least_hourly(desk: Desk) -> None:
         waits.append((next_look(refund, at) - at).total_seconds() / 60)
 
     assert waits == [1, 5, 20, 60]
+
+
+# -- what Digital River should never tell ----------------------------------------------------------
+
+
+def in_dollars(told: dict[str, Any]) -> None:
+    told.update(currency="USD", amount=Decimal("100.50"))
+
+
+@pytest.mark.parametrize("where", ["retell_created", "retell_listed"])
+def test_refund_told_in_another_currency_with_more_decimals_is_flagged(
+    desk: Desk, wire: Wire, where: str
+) -> None:
+    order = desk.order("jpy")
+    setattr(wire, where, in_dollars)
+    refund = desk.submit(order, rep(), Selection(Option.COMPLETE_ORDER, Decimal(100)))
+    desk.clock.forward(seconds=1)
+    desk.refresh(order)
+    refund.refresh_from_db()
+    assert refund.state == Refund.State.PENDING
+    assert "shows this refund in USD" in refund.flag
+
+
+def test_refund_made_elsewhere_in_another_currency_is_adopted(desk: Desk, wire: Wire) -> None:
+    order = desk.order("jpy")
+    desk.client.create_refund(
+        {"orderId": order.digital_river_id, "currency": "JPY", "amount": Decimal(100)},
+        upstream_id="elsewhere",
+    )
+    wire.retell_listed = in_dollars
+    desk.refresh(order)
+    adopted = order.refunds.get()
+    assert (adopted.state, adopted.currency) == (Refund.State.PENDING, "JPY")
+    assert adopted.flag == "Digital River shows this refund in USD."
+    # The order can be shown and refunded as before.
+    position = order_position(order)
+    assert position.quote(Selection(Option.COMPLETE_ORDER)).total > 0
+
+
+def test_success_that_tells_no_amount_gave_what_was_asked_for(desk: Desk, wire: Wire) -> None:
+    order = desk.order("worked_sample")
+    refund = desk.submit(order, rep(), Selection(Option.COMPLETE_ORDER, Decimal("10.00")))
+    desk.sandbox.settle_now()
+    desk.clock.forward(seconds=1)
+    wire.retell_listed = lambda told: told.pop("refundedAmount")
+    desk.refresh(order)
+    refund.refresh_from_db()
+    assert refund.state == Refund.State.SUCCEEDED
+    assert (refund.refunded_amount, refund.flag) == (Decimal("10.00"), "")

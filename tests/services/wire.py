@@ -8,6 +8,10 @@ import httpx
 import simplejson
 
 Hook = Callable[[], None]
+Retelling = Callable[[dict[str, Any]], object]
+
+
+JSON = {"content-type": "application/json"}
 
 
 class KilledError(BaseException):
@@ -32,6 +36,10 @@ class Wire(httpx.BaseTransport):
         self.after_read: Hook | None = None
         #: What Digital River takes a refund that is asked for to be, where it is not what was sent.
         self.rewrite: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+        #: Changes what is told of an order, of each refund on a list, or of the one that was made.
+        self.retell_order: Retelling | None = None
+        self.retell_listed: Retelling | None = None
+        self.retell_created: Retelling | None = None
 
     @property
     def posts(self) -> list[httpx.Request]:
@@ -48,6 +56,10 @@ class Wire(httpx.BaseTransport):
         self.requests.append(request)
         if request.method != "POST":
             response = self._inner.handle_request(request)
+            if request.url.path.startswith("/orders/") and self.retell_order:
+                response = _retold(response, self.retell_order)
+            if request.url.path == "/refunds" and self.retell_listed:
+                response = _retold(response, self.retell_listed, each="data")
             # The second of the two reads, so that the hook falls between reading and writing.
             if request.url.path.startswith("/orders/") and (hook := self.after_read):
                 self.after_read = None
@@ -62,10 +74,24 @@ class Wire(httpx.BaseTransport):
             headers = {k: v for k, v in request.headers.items() if k != "content-length"}
             request = httpx.Request(request.method, request.url, headers=headers, content=content)
         response = self._inner.handle_request(request)
+        if self.retell_created:
+            response = _retold(response, self.retell_created)
         if hook := self.after_post:
             self.after_post = None
             hook()
         return response
+
+
+def _retold(response: httpx.Response, retell: Retelling, *, each: str = "") -> httpx.Response:
+    """Return the answer as it is told otherwise; one that tells of nothing stays as it is."""
+    response.read()
+    if not response.is_success:
+        return response
+    body = simplejson.loads(response.content, use_decimal=True)
+    for told in body[each] if each else [body]:
+        retell(told)
+    content = simplejson.dumps(body, use_decimal=True).encode()
+    return httpx.Response(response.status_code, headers=JSON, content=content)
 
 
 def kill() -> None:
