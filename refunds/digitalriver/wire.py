@@ -155,9 +155,11 @@ def as_moment(value: object) -> object:
         moment = datetime.fromisoformat(value.strip())
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=UTC)
-        return moment.astimezone(UTC)
+        moment = moment.astimezone(UTC)
     except (ValueError, OverflowError):
         return None
+    # "Never" is often the calendar's last day, which no other time zone has.
+    return moment if 1 < moment.year < 9999 else None
 
 
 def _flag(value: object) -> object:

@@ -100,7 +100,8 @@ _MEANINGS = {
     ),
     "failed": "The refund failed at the bank or the payment service. The customer got no money.",
     "expired": "The customer did not give bank details in time. No money has moved.",
-    "refused": "Digital River refused this refund. No money has moved.",
+    # By Digital River, or by the desk where the refund had waited and was no longer possible.
+    "refused": "This refund was refused, and no money has moved.",
     "cancelled": "Called off before anything was sent. No money has moved.",
     "relinked": (
         "A lead found that this is one of the desk's own refunds; it goes on under that reference."

@@ -553,6 +553,8 @@ class _Worker:
 
     def _patiently(self, call: Callable[[], _Result]) -> _Result:
         """Make a call; where Digital River is busy wait as long as it asks, a few times."""
+        # A batch makes a hundred calls and more, and each answer may take its time.
+        self._hold.beat()
         for waits in range(1, _MOST_WAITS + 1):
             try:
                 return call()

@@ -17,6 +17,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from refunds.models import HistoryEntry, Membership, Refund, RefundReason
+from refunds.models.refunds import TOLD_BY_HISTORY
 from refunds.models.states import MOVES, RefundState
 from refunds.services.memberships import is_member
 from refunds.services.reasons import DELETED
@@ -27,8 +28,6 @@ Subject: TypeAlias = Refund | RefundReason | Membership
 _KINDS: Sequence[type[Subject]] = (Refund, RefundReason, Membership)
 #: How many refunds are held at once, each with all its entries.
 _BATCH = 500
-#: Columns of a refund that must still say what its history told of them last.
-_TOLD = ("requested_amount", "accepted_amount", "refunded_amount", "digital_river_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,9 +277,9 @@ def _refund_faults(refund: Refund, chain: Sequence[HistoryEntry]) -> Iterator[_F
             f"it stands at {_label(refund.state)}, but its last entry, {last.number}, left it at "
             f"{_label(last.to_state)}.",
         )
-    for column, told, number in _told_last(chain, _TOLD):
+    for column, told, number in _told_last(chain, TOLD_BY_HISTORY):
         value = getattr(refund, column)
-        if not _is_amount(told, value) if "amount" in column else told != value:
+        if not _is_amount(told, value) if "amount" in column else told != str(value or ""):
             yield _Fault(
                 number,
                 f"its {_column_name(column)} is {_shown(value)}, but entry {number} left "

@@ -100,11 +100,13 @@ def refund_call_off(request: DeskRequest, reference: str) -> HttpResponse:
     """Call off a refund that waits to be sent or never arrived."""
     found = _refund(reference)
     try:
-        refund_cancel(refund=found, user=request.user)
+        called_off = refund_cancel(refund=found, user=request.user)
     except RefundDeskError as error:
         messages.error(request, str(error))
     else:
-        messages.success(request, f"Refund {reference} is called off. No money has moved.")
+        other = selectors.refund_paying_instead(called_off)
+        so = f"Refund {other.reference} pays the customer." if other else "No money has moved."
+        messages.success(request, f"Refund {reference} is called off. {so}")
     return redirect(found)
 
 

@@ -491,3 +491,10 @@ def test_redacted_keeps_all_but_secrets() -> None:
         "items": [{"ok": "ab"}],
         "source": {"type": "x"},
     }
+
+
+@pytest.mark.parametrize(
+    "never", ["9999-12-31T23:59:59Z", "9999-12-31T00:00:00-12:00", "0001-01-01T00:00:00Z"]
+)
+def test_time_that_other_time_zones_do_not_have_is_none(never: str) -> None:
+    assert refund_from(REFUND | {"expiresTime": never}).expires_time is None

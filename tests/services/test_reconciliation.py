@@ -40,6 +40,7 @@ from refunds.services.reconciliation_runs import (
     reconciliations_take_up,
 )
 from refunds.services.refunds import refund_retry
+from refunds.services.settlements import refund_create
 from sandbox.allocation import RefundAsk
 from sandbox.faults import Fault, FaultKind
 from sandbox.orders import Line, PastRefund, make_order
@@ -1155,3 +1156,49 @@ def test_reconciliations_begun_at_once_are_one(desk: Desk) -> None:
     assert "finished" in ended
     assert set(ended) <= {"finished", "refused"}
     assert not ReconciliationRun.objects.filter(finished_at=None).exists()
+
+
+def test_reconcile_that_is_answered_slowly_keeps_its_place(
+    desk: Desk, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, template = desk.clock(), desk.order("worked_sample")
+    # One batch, each of an order of its own; Digital River has none of them.
+    for number in range(100):
+        order = Order.objects.get(pk=template.pk)
+        order.pk = None
+        order.order_number = order.number_key = f"T{number}"
+        order.salesforce_id = f"801000000000{number:03d}AAA"
+        order.digital_river_id = order.digital_river_key = f"9990{number:04d}"
+        order.save(force_insert=True)
+        refund_create(
+            order=order,
+            option=Option.COMPLETE_ORDER,
+            state=State.PENDING,
+            currency="USD",
+            requested_amount=Decimal(1),
+            accepted_amount=Decimal(1),
+            listed=True,
+            digital_river_id=f"re_gone_{number}",
+            created_at=begun,
+            updated_at=begun,
+            submitted_at=begun,
+        )
+    desk.clock.forward(minutes=10)
+    taken_up: list[str] = []
+    monkeypatch.setattr(queue, "enqueue", lambda task, *arguments: taken_up.append(task))
+    answer = wire.handle_request
+
+    def slowly(request: httpx.Request) -> httpx.Response:
+        desk.clock.forward(seconds=4)
+        reconciliations_take_up(clock=desk.clock)
+        return answer(request)
+
+    monkeypatch.setattr(wire, "handle_request", slowly)
+    run = reconcile(
+        since=begun - timedelta(days=1),
+        clock=desk.clock,
+        client=desk.client,
+        sleep=lambda seconds: None,
+    )
+    assert run.state == RunState.FINISHED
+    assert taken_up == []

@@ -1,7 +1,7 @@
 """Each way a history can be tampered with is found and named; an honest one never is."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
 
@@ -19,7 +19,9 @@ from refunds.services.memberships import membership_set_by_hand
 from refunds.services.reasons import reason_delete, reason_save
 from refunds.services.settlements import history_add, refund_create
 from refunds.services.verification import Finding, refund_verify, verify_history
+from sandbox.faults import FaultKind
 from tests.desk import Desk, person, rep
+from tests.services.account import spoil
 
 pytestmark = pytest.mark.django_db
 
@@ -626,3 +628,44 @@ def test_verify_history_finds_a_membership_that_is_gone(membership: Membership) 
 
     assert fault.sentence == "the membership is gone, while its history is still there."
     assert verification._name(Membership, 7, None) == "Membership with the key 7"
+
+
+# -- columns that only the history tells -----------------------------------------------------------
+
+
+FIVE = Selection(Option.COMPLETE_ORDER, Decimal("5.00"))
+
+
+def told_flag(desk: Desk) -> Refund:
+    spoil(desk, FaultKind.OTHER_AMOUNT, amount=Decimal("4.00"))
+    return desk.submit(desk.order("worked_sample"), rep(), FIVE)
+
+
+def told_failure(desk: Desk) -> Refund:
+    refund = desk.submit(desk.order("worked_sample"), rep(), FIVE)
+    desk.sandbox.fail_refund(refund.digital_river_id, "account_closed")
+    desk.refresh(refund.order)
+    return refund
+
+
+def told_refusal(desk: Desk) -> Refund:
+    spoil(desk, FaultKind.ERROR, status=400)
+    return desk.submit(desk.order("worked_sample"), rep(), FIVE)
+
+
+@pytest.mark.parametrize(
+    ("made", "column"),
+    [(told_flag, "flag"), (told_failure, "failure_reason"), (told_refusal, "refusal")],
+    ids=["flag", "failure_reason", "refusal"],
+)
+def test_column_that_was_wiped_past_the_desk_is_named(
+    desk: Desk, made: Callable[[Desk], Refund], column: str
+) -> None:
+    refund = made(desk)
+    refund.refresh_from_db()
+    assert getattr(refund, column)
+    assert not refund_verify(refund=refund)
+    Refund.objects.filter(pk=refund.pk).update(**{column: ""})
+    [finding] = refund_verify(refund=Refund.objects.get(pk=refund.pk))
+    assert f"its {column.replace('_', ' ')} is nothing" in finding.sentence
+    assert verify_history().findings == 1

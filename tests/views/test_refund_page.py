@@ -11,6 +11,7 @@ from pytest_django import Settings
 from refunds.models import WEBHOOK, CreditMemo, Refund
 from refunds.options import Option, Selection
 from refunds.selectors import order_account
+from refunds.services.refunds import refunds_settle
 from refunds.services.settlements import chargeback_take
 from sandbox.faults import FaultKind, parse_fault
 from tests.desk import Desk, rep
@@ -135,6 +136,22 @@ def test_customer_of_a_refund_that_came_to_nothing_is_told_that_no_money_moved(
 ) -> None:
     page = as_rep.page(make(desk, state).address)
     assert "no money has moved" in page.root.one("div", id="customer-text").text
+
+
+def test_refused_by_the_desk_is_not_said_to_be_refused_by_digital_river(
+    desk: Desk, as_rep: DeskClient
+) -> None:
+    made = make(desk, STATE.QUEUED)
+    order = made.refund.order
+    everything = {"orderId": order.digital_river_id, "currency": "USD", "amount": Decimal("27.01")}
+    desk.client.create_refund(everything, upstream_id="elsewhere")
+    desk.clock.forward(minutes=2)
+    refunds_settle(clock=desk.clock, client=desk.client)
+    assert made.now.state == STATE.REFUSED
+    text = as_rep.page(made.address).text
+    assert "This refund was refused, and no money has moved." in text
+    assert "Next: put right what is named here" in text
+    assert "Digital River refused" not in text
 
 
 def test_success_that_digital_river_takes_back_is_not_told_as_certain(
@@ -344,6 +361,17 @@ def test_refund_whose_earlier_attempt_pays_leads_to_that_one(
         assert AGAIN not in page.buttons
     told = as_rep.page(other.get_absolute_url()).root.one("div", id="customer-text").text
     assert told.startswith("We have requested a refund of USD 5.40")
+
+
+def test_calling_off_while_an_earlier_attempt_pays_does_not_say_that_no_money_moved(
+    desk: Desk, as_rep: DeskClient
+) -> None:
+    refund, other = taken_late(desk, desk.order("worked_sample"), Selection(Option.SHIPPING))
+    Refund.objects.filter(pk=refund.pk).update(state=STATE.NOT_SENT)
+    answer = as_rep.post(f"{refund.get_absolute_url()}cancel/")
+    assert as_rep.page(answer.headers["Location"]).messages == [
+        f"Refund {refund.reference} is called off. Refund {other.reference} pays the customer."
+    ]
 
 
 def test_refund_is_offered_again_once_its_earlier_attempt_failed_too(
