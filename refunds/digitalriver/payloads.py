@@ -340,7 +340,11 @@ def read_event_page(body: bytes) -> EventPage:
         try:
             cursor = _event_text(raw.get("id"), "id", _LONGEST_ID)
         except EventUnreadable:
-            raise unreadable(f"data.{index}.id") from None
+            # The last one's id leads on to the next page.
+            if page.has_more and index == len(page.data) - 1:
+                raise unreadable(f"data.{index}.id") from None
+            strange.append("")
+            continue
         try:
             events.append(event_from(raw))
         except EventUnreadable:

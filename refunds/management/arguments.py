@@ -7,14 +7,31 @@ _LONGEST_PAUSE = 86_400
 _MOST = 1_000_000
 
 
+_FIRST_YEAR = 2000
+
+
 def day(text: str) -> datetime:
     """Read a day, from its first moment in UTC on. Raises ``ArgumentTypeError``."""
     try:
-        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
+        moment = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
     except ValueError:
         raise ArgumentTypeError(
             "it must be a day written as YYYY-MM-DD, as in 2026-11-02"
         ) from None
+    if moment.year < _FIRST_YEAR or moment > datetime.now(UTC):
+        raise ArgumentTypeError(f"it must be a day from {_FIRST_YEAR}-01-01 to today")
+    return moment
+
+
+def word(text: str) -> str:
+    """Read a number or a reference. Raises ``ArgumentTypeError`` for what is none.
+
+    An empty one is mostly a variable that was not set, and must not stand for everything.
+    """
+    bare = text.strip()
+    if not bare or not bare.isprintable():
+        raise ArgumentTypeError("it must not be empty, nor hold what cannot be printed")
+    return bare
 
 
 def count(text: str) -> int:

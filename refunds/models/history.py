@@ -107,7 +107,8 @@ class HistoryEntry(models.Model):
     @property
     def by(self) -> str:
         """Who or what did it, as the history shows it."""
-        kind = str(self.ActorKind(self.actor_kind).label)
+        # One that is none was put there past the desk; the verification names the entry.
+        kind = str(self.get_actor_kind_display())
         if self.actor is None:
             return kind
         name = self.actor.get_full_name() or self.actor.get_username()
@@ -152,7 +153,7 @@ class HistoryEntry(models.Model):
         """What changed with it, by name; empty where it tells nothing, or nothing readable."""
         try:
             told = json.loads(self.details or "{}")
-        except ValueError:
+        except (ValueError, RecursionError):
             return {}
         return told if isinstance(told, dict) else {}
 

@@ -2,6 +2,9 @@
 
 A difference is known by its kind and its subject. While it is open a later look finds the same
 row again; one that a lead has reviewed stays so as long as its figures stay the same.
+
+Locks here leave the keys alone (``no_key``): a run that notes a difference has to look at the key
+of its refund and of its order, and would wait for the lead who waits for the difference.
 """
 
 from collections.abc import Collection, Sequence
@@ -155,6 +158,10 @@ def difference_review(
         raise DifferenceUnresolved(
             "Write a note: what you found, and what was done about it.", field="note"
         )
+    if "\0" in words:
+        raise DifferenceUnresolved(
+            "The note has a character in it that cannot be kept. Type it anew.", field="note"
+        )
     if len(words) > _NOTE_LENGTH:
         raise DifferenceUnresolved(
             f"The note is too long: at most {_NOTE_LENGTH} characters are kept.", field="note"
@@ -163,7 +170,7 @@ def difference_review(
         at = clock()
         if difference.refund_id is not None:
             # Refunds are locked before differences, everywhere.
-            Refund.objects.select_for_update().get(pk=difference.refund_id)
+            Refund.objects.select_for_update(no_key=True).get(pk=difference.refund_id)
         current = _open(difference)
         if current.refund is not None:
             history_add(
@@ -198,7 +205,7 @@ def difference_adopt(
     with transaction.atomic():
         at = clock()
         # Before the refund, as everyone does: at its commit PostgreSQL locks the order as well.
-        Order.objects.select_for_update().get(pk=order.pk)
+        Order.objects.select_for_update(no_key=True).get(pk=order.pk)
         refund = _refund_there(difference)
         current = _open(difference)
         history_add(
@@ -251,10 +258,10 @@ def refund_relink(
     actor = Actor.person(user)
     with transaction.atomic(durable=True):
         at = clock()
-        order = Order.objects.select_for_update().get(pk=outside.order_id)
-        given = Refund.objects.select_for_update().get(pk=outside.pk)
+        order = Order.objects.select_for_update(no_key=True).get(pk=outside.order_id)
+        given = Refund.objects.select_for_update(no_key=True).get(pk=outside.pk)
         own = (
-            Refund.objects.select_for_update()
+            Refund.objects.select_for_update(no_key=True)
             .filter(reference=_reference(reference))
             .prefetch_related("lines")
             .first()
@@ -383,7 +390,7 @@ def _order_to_adopt_on(difference: Difference) -> Order:
 
 def _refund_there(difference: Difference) -> Refund:
     refund = (
-        Refund.objects.select_for_update()
+        Refund.objects.select_for_update(no_key=True)
         .filter(digital_river_id=difference.digital_river_id)
         .first()
     )

@@ -186,3 +186,22 @@ def test_reconcile_refunds_does_not_start_beside_another(desk: Desk, since: str)
     assert {status for _, status, _ in ended} == {2}
     assert "A reconciliation is under way." in ended[0][2]
     assert ReconciliationRun.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--since", "2999-01-01"],
+        ["--since", "0026-11-02"],
+        ["--order", ""],
+        ["--order", " "],
+        ["--order", "\udcff"],
+    ],
+    ids=["a day to come", "a year typed wrong", "nothing", "a space", "bytes that are no text"],
+)
+def test_reconcile_refunds_begins_nothing_by_what_makes_no_sense(
+    desk: Desk, arguments: list[str]
+) -> None:
+    _, _, why = _reconcile(*arguments)
+    assert "it must" in why
+    assert not ReconciliationRun.objects.exists()

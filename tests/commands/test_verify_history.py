@@ -80,3 +80,10 @@ def test_verify_history_of_no_refund_at_all_says_how_a_reference_is_written() ->
     assert output == ""
     assert words == "There is no refund R-1. A reference is written like R-1234-5678."
     assert status == 2
+
+
+@pytest.mark.parametrize("written", ["", " ", "\udcff"])
+def test_verify_history_of_no_refund_checks_nothing(refund: Refund, written: str) -> None:
+    output, words, _ = verify("--refund", written)
+    assert "it must not be empty" in words
+    assert output == ""

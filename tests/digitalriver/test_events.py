@@ -389,14 +389,22 @@ def test_event_page_leaves_out_what_makes_no_sense_and_names_it() -> None:
         b'{"data": {}}',
         page(7),
         page("e-1"),
-        page(json.loads(body()), {"type": "t"}),
-        page({"id": 5, "type": "t"}),
+        page(json.loads(body()), {"type": "t"}, more=True),
+        page({"id": 5, "type": "t"}, more=True),
         page(json.loads(body()), more="perhaps"),
     ],
 )
 def test_event_page_without_a_way_on_is_unreadable(content: bytes) -> None:
     with pytest.raises(UnreadableAnswer):
         read_event_page(content)
+
+
+@pytest.mark.parametrize("more", [True, False])
+def test_event_page_leaves_out_one_whose_id_is_no_text(more: bool) -> None:
+    good = json.loads(body(id="e-1"))
+    read = read_event_page(page({"id": 5, "type": "t"}, {"type": "t"}, good, more=more))
+    assert [each.id for each in read.events] == ["e-1"]
+    assert (read.unreadable, read.cursor) == (("", ""), "e-1")
 
 
 def test_event_is_the_same_from_a_page_and_from_the_webhook() -> None:

@@ -436,3 +436,11 @@ def test_refund_relink_a_second_time_is_refused(desk: Desk) -> None:
     outside.refresh_from_db()
     own.refresh_from_db()
     _refused(desk, outside, own, "not taken for one made outside")
+
+
+def test_note_with_what_no_database_keeps_is_refused(desk: Desk) -> None:
+    difference = amount_differs(desk)
+    with pytest.raises(DifferenceUnresolved, match="cannot be kept"):
+        difference_review(difference=difference, note="seen\x00it", user=lead())
+    difference.refresh_from_db()
+    assert difference.resolution == ""

@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 
 from refunds import queue, tasks
 from refunds.digitalriver import client as client_module
-from refunds.errors import PermissionMissing, ReconciliationRefused
+from refunds.errors import DifferenceUnresolved, PermissionMissing, ReconciliationRefused
 from refunds.models import (
     ControlTotal,
     Difference,
@@ -27,7 +27,8 @@ from refunds.options import Option, Selection
 from refunds.salesforce.payloads import order_record
 from refunds.selectors import open_differences
 from refunds.services import reconciliation as reconciliation_module
-from refunds.services.differences import difference_review
+from refunds.services.comparisons import OF_A_REFUND
+from refunds.services.differences import Finding, difference_review, differences_record
 from refunds.services.events import events_catch_up, events_process
 from refunds.services.mirror.records import order_mirror
 from refunds.services.reconciliation import reconcile, reconciliation_carry_on
@@ -1130,6 +1131,48 @@ def test_reconcile_waits_for_no_refund_while_it_holds_another(desk: Desk) -> Non
     assert found.outcome == "Everything agrees."
     assert [row[2:] for row in totals(found)] == [(2, Decimal("11.00"), 2, Decimal("11.00"))]
     assert Refund.objects.filter(reconciled_at=desk.clock()).count() == 2
+
+
+@pytest.mark.postgresql
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
+def test_lead_reviews_while_a_run_notes_more_of_the_same_refund(desk: Desk) -> None:
+    """The run holds the difference and comes to the refund at its commit; the lead the reverse."""
+    refund = desk.submit(desk.order("worked_sample"), rep(), part("5.00"))
+
+    def note(kind: Kind) -> None:
+        found = Finding(
+            kind=kind,
+            subject=refund.digital_river_id,
+            explanation="Something differs.",
+            order_id=refund.order_id,
+            refund_id=refund.pk,
+        )
+        differences_record(
+            found=[found], subjects={found.subject}, kinds=OF_A_REFUND, at=desk.clock()
+        )
+
+    note(Kind.AMOUNT)
+    known, person = Difference.objects.get(), lead()
+    ended: list[str] = []
+
+    def review() -> None:
+        try:
+            difference_review(difference=known, note="Seen.", user=person, clock=desk.clock)
+            ended.append("reviewed")
+        except (DifferenceUnresolved, OperationalError) as error:
+            ended.append(type(error).__name__)
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=review)
+    with transaction.atomic():
+        note(Kind.STATE)
+        thread.start()
+        # Time for the lead to hold the refund and wait for the difference.
+        time.sleep(0.5)
+    thread.join(10)
+    # The run has cleared what the lead was about to review.
+    assert ended == ["DifferenceUnresolved"]
 
 
 @pytest.mark.postgresql

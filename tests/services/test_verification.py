@@ -669,3 +669,22 @@ def test_column_that_was_wiped_past_the_desk_is_named(
     [finding] = refund_verify(refund=Refund.objects.get(pk=refund.pk))
     assert f"its {column.replace('_', ' ')} is nothing" in finding.sentence
     assert verify_history().findings == 1
+
+
+@pytest.mark.parametrize("details", ["[" * 100_000, '{"flag":' * 50_000])
+def test_details_that_nobody_can_read_keep_nothing_from_being_checked(
+    desk: Desk, details: str
+) -> None:
+    refund = told_flag(desk)
+    entry = refund.history.order_by("number").first()
+    assert entry is not None
+    HistoryEntry.objects.filter(pk=entry.pk).update(details=details)
+    [finding] = refund_verify(refund=Refund.objects.get(pk=refund.pk))
+    assert finding.number == entry.number
+
+
+def test_actor_that_is_none_is_shown_as_it_stands(desk: Desk) -> None:
+    refund = told_flag(desk)
+    HistoryEntry.objects.filter(refund=refund).update(actor_kind="nobody", actor=None)
+    assert {entry.by for entry in refund.history.all()} == {"nobody"}
+    assert refund_verify(refund=Refund.objects.get(pk=refund.pk))

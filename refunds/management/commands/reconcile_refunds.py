@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from refunds import selectors
 from refunds.errors import ReconciliationRefused
-from refunds.management.arguments import day
+from refunds.management.arguments import day, word
 from refunds.models import Difference, Order, ReconciliationRun
 from refunds.services.reconciliation import reconcile, reconciliation_carry_on
 from refunds.services.reconciliation_runs import reconciliation_unfinished
@@ -38,7 +38,9 @@ class Command(BaseCommand):
             metavar="YYYY-MM-DD",
             help="compare refunds made on that day (UTC) and later; without it, all there are",
         )
-        parser.add_argument("--order", metavar="NUMBER", help="compare the refunds of one order")
+        parser.add_argument(
+            "--order", type=word, metavar="NUMBER", help="compare the refunds of one order"
+        )
         parser.add_argument(
             "--resume", action="store_true", help="carry on the one that was broken off"
         )

@@ -9,6 +9,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from refunds.management.arguments import word
 from refunds.models import Refund
 from refunds.services.verification import verify_history
 
@@ -24,14 +25,14 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
             "--refund",
+            type=word,
             metavar="REFERENCE",
-            default="",
             help="check this refund only, by its reference, as R-1234-5678",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
         began = monotonic()
-        reference = options["refund"].strip().upper()
+        reference = (options["refund"] or "").upper()
         try:
             checked = verify_history(
                 reference=reference, found=lambda finding: self.stdout.write(str(finding))
