@@ -1,7 +1,7 @@
 """Refunds: what was asked, what it holds, how it was sent, and the only way its state changes."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -324,6 +324,25 @@ class Refund(Chained):
         # The index has no rows without an id: unless that is said, the whole table is read.
         there = paying.filter(digital_river_id__in=made).exclude(digital_river_id="")
         return there.exclude(pk=self.pk)
+
+    def perhaps_elsewhere(self) -> "models.QuerySet[Refund]":
+        """Return the refunds that count as made elsewhere and may be this one.
+
+        Digital River shows them without our reference, for the same amount, and made since this
+        one was first sent: should it have lost the reference, sending this one again would pay
+        the customer twice. A lead relinks it, or knows better.
+        """
+        first = self.attempts.order_by("number").values_list("started_at", flat=True).first()
+        if first is None:
+            return Refund.objects.none()
+        return Refund.objects.filter(
+            order=self.order_id,
+            origin=self.Origin.ELSEWHERE,
+            state__in=[*self.HOLDING, self.State.SUCCEEDED],
+            requested_amount=self.requested_amount,
+            # Digital River tells times in whole seconds.
+            submitted_at__gte=first - timedelta(seconds=1),
+        )
 
     def move_to(
         self,

@@ -77,6 +77,13 @@ def refund_paying_instead(refund: Refund) -> Refund | None:
     return refund.paying_instead().order_by("pk").first()
 
 
+def refund_perhaps_elsewhere(refund: Refund) -> Refund | None:
+    """Return the refund made elsewhere that one that counts as not sent may be, if there is one."""
+    if refund.state != Refund.State.NOT_SENT:
+        return None
+    return refund.perhaps_elsewhere().order_by("pk").first()
+
+
 def refund_to_act_on(reference: str) -> Refund:
     """Return a submitted refund with its order alone. Raises ``Refund.DoesNotExist``."""
     return Refund.objects.select_related("order").get(

@@ -176,6 +176,13 @@ def refund_retry(
                 "so it is not sent again: the customer would be paid twice. Ask a lead to look "
                 "into it."
             )
+        other = selectors.refund_perhaps_elsewhere(current)
+        if other is not None:
+            raise MoveForbidden(
+                f"Refund {other.reference}, made outside the desk, is for the same amount and may "
+                f"be {current.reference}, so that one is not sent again. Ask a lead to compare "
+                "the two."
+            )
         account = selectors.order_account(order)
         quote = _quote_again(current, account.position, account.lines)
         current.move_to(

@@ -130,6 +130,7 @@ def _context(refund: Refund, request: DeskRequest) -> dict[str, object]:
         "refund": refund,
         "order": refund.order,
         "paying_instead": selectors.refund_paying_instead(refund),
+        "perhaps_elsewhere": selectors.refund_perhaps_elsewhere(refund),
         "dashboard_address": gateways.dashboard_order_address(refund.order.digital_river_id),
         "storefront_address": settings.STOREFRONT_REFUND_URL,
         "parts": selectors.part_rows(refund),

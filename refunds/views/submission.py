@@ -102,6 +102,7 @@ def confirm(request: DeskRequest, reference: str) -> HttpResponse:
         "refund": refund,
         "order": refund.order,
         "paying_instead": selectors.refund_paying_instead(refund),
+        "perhaps_elsewhere": selectors.refund_perhaps_elsewhere(refund),
         "storefront_address": settings.STOREFRONT_REFUND_URL,
         "steps": steps_of(refund),
         "current": 4,

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from refunds.digitalriver.errors import NotSent
+from refunds.errors import MoveForbidden
 from refunds.models import CHECK, Actor, Order, Refund
 from refunds.options import Option, Selection
 from refunds.services.attempts import attempt_record, attempt_send, lease_length
@@ -764,3 +765,10 @@ def test_adopted_while_ours_was_being_sent_is_flagged_when_no_answer_comes(
     refund.refresh_from_db()
     assert refund.state == State.NOT_SENT
     assert refund.reference in order.refunds.get(origin=Refund.Origin.ELSEWHERE).flag
+    with pytest.raises(MoveForbidden, match="may be"):
+        refund_retry(refund=refund, user=rep(), clock=desk.clock, client=desk.client)
+    assert len(at_digital_river(desk, order)) == 1
+    # Once the other one gave nothing, nobody can be paid twice.
+    desk.sandbox.fail_refund(at_digital_river(desk, order)[0]["id"], "account_closed")
+    sent = refund_retry(refund=refund, user=rep(), clock=desk.clock, client=desk.client)
+    assert sent.state == State.PENDING

@@ -363,6 +363,29 @@ def test_refund_whose_earlier_attempt_pays_leads_to_that_one(
     assert told.startswith("We have requested a refund of USD 5.40")
 
 
+def test_not_sent_that_may_be_one_made_elsewhere_is_not_offered_again(
+    desk: Desk, as_rep: DeskClient
+) -> None:
+    made = make(desk, STATE.NOT_SENT)
+    order = made.refund.order
+    refund = {"orderId": order.digital_river_id, "currency": "USD", "type": "shipping"}
+    desk.client.create_refund(refund | {"amount": Decimal("5.40")}, upstream_id="elsewhere")
+    desk.refresh(order)
+    other = order.refunds.get(origin=Refund.Origin.ELSEWHERE)
+    for address in (made.address, made.confirm):
+        page = as_rep.page(address)
+        assert page.link(other.reference) == other.get_absolute_url()
+        assert "it may be this one" in page.text
+        assert "No money will move" not in page.text
+        told = page.root.one("div", id="customer-text").text
+        assert told.strip().startswith("We are looking into the refund")
+        assert AGAIN not in page.buttons
+        assert CALL_OFF in page.buttons
+    answer = as_rep.post(f"{made.address}retry/")
+    [message] = as_rep.page(answer.headers["Location"]).messages
+    assert f"Refund {other.reference}, made outside the desk" in message
+
+
 def test_calling_off_while_an_earlier_attempt_pays_does_not_say_that_no_money_moved(
     desk: Desk, as_rep: DeskClient
 ) -> None:
