@@ -500,7 +500,9 @@ def _charged_back(kind: str, subject: _Fields) -> tuple[Decimal | None, str]:
         names.append("amount")
     told = next((subject[name] for name in names if subject.get(name) is not None), None)
     currency = subject.get("currency")
-    currency = currency.strip().upper() if isinstance(currency, str) else ""
+    if currency is not None and not isinstance(currency, str):
+        return None, ""
+    currency = (currency or "").strip().upper()
     try:
         amount = as_figure(told)
         if not isinstance(amount, Decimal) or amount <= 0:

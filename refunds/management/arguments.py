@@ -5,8 +5,6 @@ from datetime import UTC, datetime
 
 _LONGEST_PAUSE = 86_400
 _MOST = 1_000_000
-
-
 _FIRST_YEAR = 2000
 
 

@@ -297,6 +297,7 @@ def _relink(
             "accepted_amount",
             "refunded_amount",
             "failure_reason",
+            "told_otherwise",
             "information_expires_at",
             "listed",
             "reconciled_at",

@@ -129,6 +129,8 @@ def refund_is_as_told(refund: Refund, told: payloads.Refund) -> bool:
     """Tell whether taking on this answer would change nothing."""
     if refund.state != Refund.State(told.state) or refund.digital_river_id != told.id:
         return False
+    if refund.told_otherwise:
+        return False
     if told.requested_amount not in (None, refund.accepted_amount):
         return False
     if refund.state == Refund.State.SUCCEEDED and refund.refunded_amount != told.refunded_amount:

@@ -99,13 +99,16 @@ def refund_send_again(request: DeskRequest, reference: str) -> HttpResponse:
 def refund_call_off(request: DeskRequest, reference: str) -> HttpResponse:
     """Call off a refund that waits to be sent or never arrived."""
     found = _refund(reference)
+    in_doubt = selectors.refund_perhaps_elsewhere(found)
     try:
         called_off = refund_cancel(refund=found, user=request.user)
     except RefundDeskError as error:
         messages.error(request, str(error))
     else:
         other = selectors.refund_paying_instead(called_off)
-        so = f"Refund {other.reference} pays the customer." if other else "No money has moved."
+        so = "Nothing more is sent for it." if in_doubt else "No money has moved."
+        if other:
+            so = f"Refund {other.reference} pays the customer."
         messages.success(request, f"Refund {reference} is called off. {so}")
     return redirect(found)
 

@@ -175,6 +175,7 @@ def test_event_of_a_chargeback_tells_its_amount(subject: dict[str, object], amou
         ORDER | {"chargebackAmount": {"value": 10}},
         ORDER | {"chargebackAmount": 10**16},
         ORDER | {"chargebackAmount": 10, "currency": "XAU"},
+        ORDER | {"chargebackAmount": 10, "currency": {"code": "JPY"}},
         CHARGE | {"chargebackAmount": "rubbish"},
     ],
 )

@@ -384,6 +384,10 @@ def test_not_sent_that_may_be_one_made_elsewhere_is_not_offered_again(
     answer = as_rep.post(f"{made.address}retry/")
     [message] = as_rep.page(answer.headers["Location"]).messages
     assert f"Refund {other.reference}, made outside the desk" in message
+    answer = as_rep.post(f"{made.address}cancel/")
+    assert as_rep.page(answer.headers["Location"]).messages == [
+        f"Refund {made.refund.reference} is called off. Nothing more is sent for it."
+    ]
 
 
 def test_calling_off_while_an_earlier_attempt_pays_does_not_say_that_no_money_moved(
