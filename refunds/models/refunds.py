@@ -329,10 +329,11 @@ class Refund(Chained):
         """Return the refunds that count as made elsewhere and may be this one.
 
         Digital River shows them without our reference, for the same amount, and made since this
-        one was first sent: should it have lost the reference, sending this one again would pay
-        the customer twice. A lead relinks it, or knows better.
+        one was first sent without an answer: should it have lost the reference, sending this one
+        again would pay the customer twice. A lead relinks it, or knows better.
         """
-        first = self.attempts.order_by("number").values_list("started_at", flat=True).first()
+        looked_for = self.attempts.filter(missing_since__isnull=False).order_by("number")
+        first = looked_for.values_list("started_at", flat=True).first()
         if first is None:
             return Refund.objects.none()
         return Refund.objects.filter(

@@ -366,11 +366,14 @@ def test_refund_whose_earlier_attempt_pays_leads_to_that_one(
 def test_not_sent_that_may_be_one_made_elsewhere_is_not_offered_again(
     desk: Desk, as_rep: DeskClient
 ) -> None:
-    made = make(desk, STATE.NOT_SENT)
+    made = make(desk, STATE.UNKNOWN)
     order = made.refund.order
     refund = {"orderId": order.digital_river_id, "currency": "USD", "type": "shipping"}
     desk.client.create_refund(refund | {"amount": Decimal("5.40")}, upstream_id="elsewhere")
-    desk.refresh(order)
+    for seconds in (1, 61):
+        desk.clock.forward(seconds=seconds)
+        desk.refresh(order)
+    assert made.now.state == STATE.NOT_SENT
     other = order.refunds.get(origin=Refund.Origin.ELSEWHERE)
     for address in (made.address, made.confirm):
         page = as_rep.page(address)
@@ -388,6 +391,19 @@ def test_not_sent_that_may_be_one_made_elsewhere_is_not_offered_again(
     assert as_rep.page(answer.headers["Location"]).messages == [
         f"Refund {made.refund.reference} is called off. Nothing more is sent for it."
     ]
+
+
+def test_what_certainly_was_not_sent_is_none_that_was_made_elsewhere(
+    desk: Desk, as_rep: DeskClient
+) -> None:
+    made = make(desk, STATE.NOT_SENT)
+    order = made.refund.order
+    refund = {"orderId": order.digital_river_id, "currency": "USD", "amount": Decimal("5.40")}
+    desk.client.create_refund(refund, upstream_id="elsewhere")
+    desk.refresh(order)
+    page = as_rep.page(made.address)
+    assert "This refund never reached Digital River" in page.text
+    assert AGAIN in page.buttons
 
 
 def test_calling_off_while_an_earlier_attempt_pays_does_not_say_that_no_money_moved(
